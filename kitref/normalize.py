@@ -1,0 +1,44 @@
+"""The fixed ReferenceExpand: it adds what a name lacks, and rewrites nothing that is there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kitref.errors import InvalidReference
+from kitref.grammar import PATH_LIMIT, REFERENCE, REMOTE
+from kitref.reference import find_fault, is_domain, parse
+
+_ALWAYS_FITS: Final = PATH_LIMIT - len("library/")
+
+
+def expand(text: str, with_tag: bool = False) -> str:
+    """Expand a name to the one to ask a container engine for.
+
+    Whatever the name lacks is added: the domain of Docker Hub, `library/` for an official image.
+    What is there stays as it is, so that an engine finds the same image under both, and a
+    second time changes nothing. Which texts are names is distribution/reference's own answer.
+
+    Args:
+        text: A name as a user types it: `alpine`, `user/repo`, `bastion.io/foo:local`.
+        with_tag: Whether to add `:latest` where there is neither a tag nor a digest.
+
+    Returns:
+        The name with its domain.
+
+    Raises:
+        InvalidReference: The text is no valid reference.
+    """
+    first, slash, _ = text.partition("/")
+    if not slash:
+        match, asked = REMOTE.fullmatch(text), f"docker.io/library/{text}"
+    elif is_domain(first):
+        match, asked = REFERENCE.fullmatch(text), text
+    else:
+        match, asked = REMOTE.fullmatch(text), f"docker.io/{text}"
+    if match is None:
+        raise InvalidReference(text, find_fault)
+    if len(text) > _ALWAYS_FITS:
+        parse(text)  # counts the path, and refuses one that is too long
+    if with_tag and match.lastgroup == "path":  # no tag and no digest after it
+        return f"{asked}:latest"
+    return asked

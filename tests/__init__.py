@@ -1,0 +1,1 @@
+"""Tests of the kit, file by file as the package has them."""
