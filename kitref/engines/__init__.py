@@ -1,0 +1,73 @@
+"""Live engines: find one, start a private one, put a tiny image in it, ask it for a name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+from kitref import errors
+from kitref.engines import attach, private
+from kitref.engines.engine import Answer, Engine, Lookup
+from kitref.engines.evidence import examine
+from kitref.engines.guest import Guest, staying, sweep
+from kitref.engines.private import Spec, specs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Answer",
+    "Engine",
+    "Guest",
+    "Lookup",
+    "Spec",
+    "examine",
+    "opened",
+    "specs",
+    "staying",
+    "sweep",
+]
+
+RUNNING = "KITREF_ENGINES"
+"""The environment variable with the private engines that a run shares: title to URL, as JSON."""
+
+
+@contextlib.contextmanager
+def opened(engine: str = "private", store: str = "any") -> Iterator[Engine]:
+    """Have an engine for the length of a ``with`` block.
+
+    Args:
+        engine: ``private`` (one that the kit starts, of the newest suite with that store), a suite
+            (``trixie``), a private engine's name (``docker-trixie``), ``own`` (the engine that the
+            docker or podman command would use), or a URL as in DOCKER_HOST.
+        store: ``graph``, ``containerd``, ``podman``, or ``any``.
+
+    Yields:
+        The engine. A private one that this run already has is shared, any other is started and
+        ended with the block.
+
+    Raises:
+        UsageError: There is no such engine, or it has another store.
+        EngineUnavailable: It could not be had.
+    """
+    if engine == "own" or "://" in engine:
+        live = attach.find() if engine == "own" else attach.connect(engine)
+        with contextlib.closing(live):
+            if store not in ("any", live.store):
+                raise errors.UsageError(
+                    f"{engine} has the image store {live.store}, not {store}",
+                    remedy="leave the store out, or give that engine's own",
+                )
+            yield live
+        return
+    spec = private.choose(engine, store)
+    shared = json.loads(os.environ.get(RUNNING, "{}")).get(spec.title)
+    if shared is None:
+        with private.running(spec) as live:
+            yield live
+        return
+    live = Engine.connect(shared["url"], name=spec.name, source=shared["source"], private=True)
+    with contextlib.closing(live):
+        yield live

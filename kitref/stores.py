@@ -1,0 +1,153 @@
+"""A pure model of how image stores resolve a name. It predicts; only an engine proves.
+
+Every store keeps names in one form and brings what it is asked for into that form first. The forms
+differ, and that is the whole of LinuxKit's bug: under ``docker.io/bastion.io/foo`` a graph store
+looks for ``bastion.io/foo``, and a containerd store does not.
+
+Sources: moby/moby ``daemon/internal/refstore/store.go`` (graph driver) and
+``daemon/containerd/image.go`` (containerd); containers/podman ``pkg/util`` and the registry
+short names of containers/common. Each class is confirmed by the engines themselves in every run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Literal
+
+from kitref import errors
+from kitref.reference import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kitref.reference import Reference
+
+Outcome = Literal["found", "absent", "refused"]
+"""What a store can say about a name."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BehaviourClass:
+    """The engines that answer alike.
+
+    Attributes:
+        name: ``docker-graph-20``, ``docker-graph``, ``docker-containerd`` or ``podman``.
+        why: How its store keeps names, in a sentence.
+        key: What it makes of a valid name before it looks it up.
+        upper_case_domain: Whether a name is valid whose first part is a domain by nothing but an
+            upper-case letter (``Foo/bar``): distribution/reference has had it so since 2022, so
+            Docker 20.10 refuses it, and so does Podman.
+    """
+
+    name: str
+    why: str
+    key: Callable[[Reference], str]
+    upper_case_domain: bool = True
+
+
+def classify(kind: str, store: str, version: str) -> BehaviourClass:
+    """Return the behaviour class of an engine.
+
+    Args:
+        kind: ``docker`` or ``podman``.
+        store: ``graph``, ``containerd`` or ``podman``.
+        version: The engine's version; one newer than any known falls in the newest class.
+
+    Returns:
+        The class.
+    """
+    if kind == "podman":
+        return CLASSES["podman"]
+    if store == "containerd":
+        return CLASSES["docker-containerd"]
+    major = re.match(r"\d+", version)
+    return CLASSES["docker-graph-20" if major and int(major[0]) <= 20 else "docker-graph"]  # noqa: PLR2004 - the release in its name
+
+
+def predict(behaviour: BehaviourClass, *, tagged_as: str, asked: str) -> Outcome:
+    """Predict what a store says, if one image is in it under one name.
+
+    Args:
+        behaviour: The store's behaviour class.
+        tagged_as: The name under which the image was tagged, a valid one.
+        asked: The name that is looked up, any text but an image ID.
+
+    Returns:
+        The outcome that the model expects.
+    """
+    try:
+        reference = parse(asked)
+    except errors.InvalidReference:
+        return "refused"
+    if not behaviour.upper_case_domain and _domain_by_case_alone(reference):
+        return "refused"
+    return "found" if behaviour.key(reference) == behaviour.key(parse(tagged_as)) else "absent"
+
+
+def explain(behaviour: BehaviourClass, names: Sequence[str]) -> str:
+    """Return what a store makes of names before it looks them up, a line each.
+
+    Args:
+        behaviour: The store's behaviour class.
+        names: The names: the tagged one first, then those that are asked for.
+
+    Returns:
+        Lines for a reader: each name, and the key that the model looks for.
+    """
+    lines = []
+    for name in names:
+        try:
+            key = behaviour.key(parse(name))
+        except errors.InvalidReference as error:
+            key = f"none: {error.reason}"
+        lines.append(f"{name}  ->  {key}")
+    return "\n".join(lines)
+
+
+def _domain_by_case_alone(reference: Reference) -> bool:
+    domain = reference.domain
+    return domain != domain.lower() and not any(mark in domain for mark in ".:")
+
+
+def _tagged(form: str, reference: Reference) -> str:
+    """Return a form of a reference with the tag that it has when it names none."""
+    return form if reference.tag or reference.digest else f"{form}:latest"
+
+
+def _familiar(reference: Reference) -> str:
+    return _tagged(reference.familiar, reference)
+
+
+def _canonical(reference: Reference) -> str:
+    return _tagged(reference.canonical, reference)
+
+
+CLASSES = {
+    behaviour.name: behaviour
+    for behaviour in (
+        BehaviourClass(
+            name="docker-graph-20",
+            why="keyed by familiar name: docker.io/ in front of a name changes nothing",
+            key=_familiar,
+            upper_case_domain=False,
+        ),
+        BehaviourClass(
+            name="docker-graph",
+            why="keyed by familiar name: docker.io/ in front of a name changes nothing",
+            key=_familiar,
+        ),
+        BehaviourClass(
+            name="docker-containerd",
+            why="keyed by canonical name: docker.io/ in front of a domain is another name",
+            key=_canonical,
+        ),
+        BehaviourClass(
+            name="podman",
+            why="keyed by canonical name: docker.io/ in front of a domain is another name",
+            key=_canonical,
+            upper_case_domain=False,
+        ),
+    )
+}
+"""Every behaviour class, by name."""

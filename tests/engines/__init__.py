@@ -1,0 +1,1 @@
+"""Tests of `kitref.engines`; those marked live need an engine."""
