@@ -1,0 +1,125 @@
+"""The record of a run: every output of it is made from this one."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from typing import TYPE_CHECKING, Any
+
+import kitref
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from kitref import engines, runs
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Had:
+    """An engine of a run: had, or skipped with a reason.
+
+    Attributes:
+        title: Its name and store.
+        given: What to give a notebook as its parameter ``engine``.
+        store: What to give it as ``store``.
+        engine: The engine, or None.
+        reason: Why it was skipped.
+    """
+
+    title: str
+    given: str
+    store: str
+    engine: engines.Engine | None = None
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What came out of a run.
+
+    Attributes:
+        start: When it started, RFC 3339.
+        end: When it ended.
+        engines: The engines, those skipped too.
+        results: How each notebook ended.
+        lookups: Every look-up, as `kitref.tables.lookups` has them.
+        required: The titles of the engines that were required.
+        folder: Where its files are.
+    """
+
+    start: str
+    end: str
+    engines: tuple[Had, ...]
+    results: tuple[runs.Result, ...]
+    lookups: pd.DataFrame
+    required: frozenset[str]
+    folder: Path
+
+    @property
+    def exit_code(self) -> int:
+        """Return the run's exit code.
+
+        4 where a notebook ended in an error, 3 where no engine or not every required one could be
+        had, 1 where there is a finding, else 0.
+        """
+        ended = {result.status for result in self.results}
+        skipped = {had.title for had in self.engines if had.engine is None}
+        if "error" in ended:
+            return 4
+        if skipped & self.required or len(skipped) == len(self.engines):
+            return 3
+        return 1 if "failed" in ended else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as results.json has it."""
+        return {
+            "kit": {
+                "name": "kitref",
+                "version": kitref.__version__,
+                "python": platform.python_version(),
+            },
+            "start": self.start,
+            "end": self.end,
+            "exit_code": self.exit_code,
+            "engines": [_engine_json(had) for had in self.engines],
+            "notebooks": [_result_json(result, self.folder) for result in self.results],
+        }
+
+
+def _engine_json(had: Had) -> dict[str, Any]:
+    engine = had.engine
+    if engine is None:
+        return {
+            "title": had.title,
+            "name": had.given,
+            "store": had.store,
+            "status": "skipped",
+            "reason": had.reason,
+        }
+    return {
+        "title": had.title,
+        "name": engine.name,
+        "kind": engine.kind,
+        "version": engine.version,
+        "api_version": engine.api_version,
+        "min_api_version": engine.min_api_version,
+        "store": engine.store,
+        "source": engine.source,
+        "status": "available",
+        "reason": "",
+    }
+
+
+def _result_json(result: runs.Result, folder: Path) -> dict[str, Any]:
+    job = result.job
+    return {
+        "title": job.title,
+        "notebook": job.notebook.name,
+        "parameters": {name: value for name, value in job.parameters.items() if name != "output"},
+        "status": result.status,
+        "seconds": result.seconds,
+        "reason": result.reason,
+        "executed": str(job.output.relative_to(folder)) if job.output.exists() else None,
+    }

@@ -1,0 +1,108 @@
+"""What a person sees of a run in the terminal: progress while it goes on, tables at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from kitref import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+
+    from kitref.report.record import Record
+
+_STYLES = {
+    "found": "green", "absent": "red", "refused": "yellow", "not-asked": "dim",
+    "passed": "green", "failed": "red", "error": "bold red", "skipped": "yellow",
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str, str], None]]:
+    """Show what is under way, on standard error.
+
+    Yields:
+        A function to call with a title and its new state. On a terminal each title keeps a line of
+        its own; elsewhere each change of a state, but not of its figures, is a line.
+    """
+    console = Console(stderr=True)
+    states: dict[str, str] = {}
+    lock = threading.Lock()
+
+    def table() -> Table:
+        grid = Table.grid(padding=(0, 2))
+        for title, state in states.items():
+            grid.add_row(title, f"[{_style(state)}]{state}")
+        return grid
+
+    live = Live(console=console, transient=False) if console.is_terminal else None
+
+    def report(title: str, state: str) -> None:
+        with lock:
+            news = _words(states.get(title, "")) != _words(state)
+            states[title] = state
+            if live:
+                live.update(table())
+            elif news:
+                console.print(f"{title}: {state}", highlight=False, soft_wrap=True, markup=False)
+
+    with live or contextlib.nullcontext():
+        yield report
+
+
+def show(record: Record) -> None:
+    """Print what came out of a run: the matrix, what did not pass, and where the files are."""
+    console = Console()
+    for image, lookups in record.lookups.groupby("image", sort=False):
+        console.print(f"Is {image} found?", style="bold", highlight=False, markup=False)
+        for rule, asked in dict(zip(lookups["rule"], lookups["asked"], strict=True)).items():
+            console.print(f"  rule {rule} asks for {asked}", highlight=False, markup=False)
+        console.print(_matrix(tables.matrix(lookups)))
+    for result in record.results:
+        if result.status != "passed":
+            console.print(
+                f"[{_STYLES[result.status]}]{result.status}[/]  {result.job.title}: ", end=""
+            )
+            console.print(result.reason, markup=False, highlight=False, soft_wrap=True)
+    counts = {
+        status: sum(result.status == status for result in record.results)
+        for status in ("passed", "failed", "error", "skipped")
+    }
+    console.print(", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)
+    missing = sorted(had.title for had in record.engines if had.engine is None)
+    if required := sorted(record.required.intersection(missing)):
+        console.print(f"required, and not had: {', '.join(required)}", style="yellow")
+    for path in sorted(record.folder.iterdir()):
+        console.print(path.as_posix(), highlight=False, soft_wrap=True, markup=False)
+
+
+def _matrix(matrix: pd.DataFrame) -> Table:
+    """Return what the engines said of one image: a row an engine, a column a rule."""
+    rules = list(matrix.columns[len(tables.ENGINE) :])
+    table = Table("engine", "version", "store", *(f"rule {rule}" for rule in rules))
+    for row in matrix.to_dict("records"):
+        said = [_coloured(str(row[rule])) for rule in rules]
+        table.add_row(str(row["engine"]), str(row["version"]), str(row["store"]), *said)
+    return table
+
+
+def _words(state: str) -> str:
+    return state.partition(" ")[0]
+
+
+def _style(state: str) -> str:
+    return _STYLES.get(_words(state).rstrip(":"), "none")
+
+
+def _coloured(cell: str) -> str:
+    """Return a cell with its outcome's colour; the mark and the word say it without."""
+    style = _STYLES.get(cell.rpartition(" ")[2])
+    return f"[{style}]{cell}[/]" if style else cell

@@ -1,0 +1,313 @@
+"""Notebooks run headless by papermill: each in a process and a kernel of its own, side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kitref import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+Status = Literal["passed", "failed", "error", "skipped"]
+
+CELL_SECONDS = 300
+"""How long a cell may take before its notebook ends as an error."""
+
+_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+_GRACE_SECONDS = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A notebook to run.
+
+    Attributes:
+        title: What to call it in progress and reports.
+        notebook: The notebook.
+        output: Where the executed notebook goes.
+        parameters: Its parameters.
+    """
+
+    title: str
+    notebook: Path
+    output: Path
+    parameters: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a notebook ended.
+
+    Attributes:
+        job: What was to be run.
+        status: ``passed``; ``failed`` (a check of the notebook does not hold); ``error`` (it could
+            not be run to its end); ``skipped`` (it was not run).
+        seconds: How long it took.
+        reason: Why, where it did not pass.
+    """
+
+    job: Job
+    status: Status
+    seconds: float
+    reason: str = ""
+
+
+def check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Check parameters against those that a notebook declares.
+
+    Args:
+        notebook: The notebook; its cell tagged ``parameters`` annotates each with a type.
+        parameters: Names and values; text is read as the type that is declared.
+
+    Returns:
+        The parameters with values of their types.
+
+    Raises:
+        UsageError: A name that the notebook does not have, or a value that its type cannot take.
+    """
+    import papermill  # noqa: PLC0415 - slow to import
+
+    declared = papermill.inspect_notebook(str(notebook))
+    taken = {}
+    for name, value in parameters.items():
+        if name not in declared:
+            raise errors.UsageError(
+                f"{notebook.name} has no parameter {name!r}",
+                remedy="it has " + ", ".join(sorted(declared)),
+            )
+        kind = declared[name]["inferred_type_name"]
+        taken[name] = _typed(notebook, name, kind, value)
+    return taken
+
+
+def run(
+    jobs: Sequence[Job],
+    *,
+    report: Callable[[Job, str], None],
+    cell_seconds: int = CELL_SECONDS,
+    at_once: int | None = None,
+) -> list[Result]:
+    """Run notebooks side by side.
+
+    A cell that hangs, a kernel that dies and a process that is killed each end their own notebook
+    as an error with its reason; the others go on.
+
+    Args:
+        jobs: The notebooks.
+        report: Called with each new state of a job, in words.
+        cell_seconds: How long a cell may take.
+        at_once: How many to run at once; by default one more than the machine has cores, since a
+            kernel waits for its engine some of the time.
+
+    Returns:
+        A result a job, in the order of the jobs.
+    """
+    at_once = at_once or (os.cpu_count() or 1) + 1
+    waiting = list(jobs)[::-1]
+    working: dict[Connection, _Worker] = {}
+    results: dict[str, Result] = {}
+    try:
+        while waiting or working:
+            while waiting and len(working) < at_once:
+                worker = _Worker(waiting.pop(), cell_seconds)
+                working[worker.connection] = worker
+                report(worker.job, "starting")
+            for ready in wait(list(working)):
+                worker = working[ready]  # type: ignore[index]
+                said = worker.hear()
+                if isinstance(said, Result):
+                    del working[worker.connection]
+                    results[worker.job.title] = said
+                    report(worker.job, f"{said.status} in {said.seconds:.1f} s")
+                else:
+                    report(worker.job, said)
+    finally:
+        for worker in working.values():
+            worker.end()
+    return [results[job.title] for job in jobs]
+
+
+@contextlib.contextmanager
+def environment(folder: Path, **variables: str) -> Iterator[None]:
+    """Point Jupyter, IPython and matplotlib at a folder of the run, for the length of a block.
+
+    Args:
+        folder: An empty folder that is removed after the run.
+        variables: Other variables for the run.
+    """
+    wanted = variables | {
+        name: str(folder / name.lower())
+        for name in (
+            "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
+            "MPLCONFIGDIR",
+        )
+    }  # fmt: skip
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def fresh(folder: Path) -> Iterator[Path]:
+    """Make a folder's new content beside it and put it in its place when the block ends well.
+
+    Args:
+        folder: The folder to replace.
+
+    Yields:
+        The folder to write to. If the block raises, the old content stays as it was.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def now() -> str:
+    """Return the time as RFC 3339 has it, in UTC."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+class _Worker:
+    """A process that runs one notebook and says how it goes."""
+
+    def __init__(self, job: Job, cell_seconds: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.job = job
+        self.start = time.monotonic()
+        self.connection, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(
+            target=_work, args=(job, cell_seconds, theirs), name=f"kitref {job.title}"
+        )
+        self.process.start()
+        theirs.close()
+
+    def hear(self) -> str | Result:
+        """Return what the process says next: a state in words, or how it ended."""
+        try:
+            said = self.connection.recv()
+        except EOFError:
+            self.process.join()
+            said = ("error", f"its process ended with {self.process.exitcode}")
+        if isinstance(said, str):
+            return said
+        status, reason = said
+        self.process.join(_GRACE_SECONDS)
+        self.end()
+        return Result(
+            job=self.job,
+            status=status,
+            seconds=round(time.monotonic() - self.start, 2),
+            reason=reason,
+        )
+
+    def end(self) -> None:
+        """End the process: it ends its kernel when it loses us, or is killed."""
+        self.connection.close()
+        self.process.join(_GRACE_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _work(job: Job, cell_seconds: int, parent: Connection) -> None:
+    """Run one notebook; the whole life of a worker process."""
+    # A group of its own: Ctrl-C goes to the kit, which then lets go of the connection.
+    os.setpgid(0, 0)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+    import papermill  # noqa: PLC0415 - in the worker alone
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
+    from traitlets.config import Config  # noqa: PLC0415
+
+    # Sockets in a folder of the run instead of TCP ports; the number keeps kernels apart.
+    sockets = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / str(os.getpid())
+    sockets.parent.mkdir(parents=True, exist_ok=True)
+    cells = json.loads(job.notebook.read_text())["cells"]
+
+    def tell(cell: dict[str, Any], cell_index: int) -> None:
+        # papermill adds a cell with the parameters.
+        if cell["cell_type"] == "code":
+            parent.send(f"cell {cell_index + 1} of {len(cells) + 1}")
+
+    status: tuple[Status, str] = ("passed", "")
+    try:
+        papermill.execute_notebook(
+            str(job.notebook),
+            str(job.output),
+            parameters=job.parameters,
+            progress_bar=False,
+            log_output=False,
+            execution_timeout=cell_seconds,
+            cwd=str(job.notebook.parent),
+            on_cell_start=tell,
+            shutdown_kernel="immediate",  # no cell leaves work for the kernel's end
+            config=Config({"KernelManager": {"transport": "ipc", "ip": str(sockets)}}),
+        )
+    except papermill.exceptions.PapermillExecutionError as error:
+        kind: Status = "failed" if error.ename == "Finding" else "error"
+        status = (kind, f"{error.ename}: {error.evalue}")
+    except CellTimeoutError:
+        status = ("error", f"a cell took longer than {cell_seconds} s")
+    except DeadKernelError:
+        status = ("error", "its kernel died")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this notebook's reason
+        status = ("error", f"{type(error).__name__}: {error}")
+    parent.send(status)
+
+
+def _watch(parent: Connection) -> None:
+    """Stop when the process that we work for lets go of us or dies."""
+    with contextlib.suppress(EOFError, OSError):
+        parent.recv()
+    # nbclient answers this signal by shutting its kernel down.
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(_GRACE_SECONDS)
+    os._exit(1)
+
+
+def _typed(notebook: Path, name: str, kind: str, value: object) -> object:
+    """Return a value as the type that a parameter declares."""
+    wanted = _TYPES.get(kind)
+    if wanted is None or type(value) is wanted:
+        return value
+    try:
+        if wanted is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        if isinstance(value, str):
+            return wanted(value)
+    except (KeyError, ValueError):
+        pass
+    raise errors.UsageError(
+        f"{notebook.name}: {name} takes {kind}, not {value!r}",
+        remedy=f"`papermill --help-notebook {notebook}` lists the parameters",
+    )

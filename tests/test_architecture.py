@@ -1,0 +1,111 @@
+"""The house: a room knows only the rooms above it, and nobody waits for what is not used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kitref
+
+PACKAGE = Path(kitref.__file__).parent
+
+# From the top down, as in the design. A room need not be there yet; one that is there stands here.
+ROOMS = (
+    "errors",
+    "grammar",
+    "reference",
+    "normalize",
+    "rules",
+    "corpus",
+    "stores",
+    "engines",
+    "linuxkit",
+    "registry",
+    "diagnose",
+    "conformance",
+    "columns",
+    "tables",
+    "runs",
+    "report",
+    "regression",
+    "cli",
+)
+# What `import kitref` gives comes from here and above; whoever imports it must stand below.
+FACE = "rules"
+HEAVY = {"click", "dask", "docker", "matplotlib", "pandas", "papermill", "rich"}
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def rooms_known(file: Path) -> set[str]:
+    """Return the rooms that a file imports from, also those it needs for types only."""
+    known = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: imports go by full name"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "kitref":
+                part = rest.split(".")[0]
+                known.add(part if part in ROOMS else FACE)
+    return known
+
+
+FILES = sorted(
+    file
+    for file in PACKAGE.rglob("*.py")
+    if file.parent != PACKAGE or file.name not in ("__init__.py", "__main__.py")
+)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_room_knows_only_the_rooms_above_it(file: Path) -> None:
+    room = room_of(file)
+    assert room in ROOMS, "a new room needs its place in the design and in this list"
+    allowed = {*ROOMS[: ROOMS.index(room)], room if file.parent != PACKAGE else ""}
+    assert rooms_known(file) <= allowed
+
+
+def test_the_face_of_the_package_stands_on_the_rules_and_above() -> None:
+    assert rooms_known(PACKAGE / "__init__.py") <= set(ROOMS[: ROOMS.index(FACE) + 1])
+
+
+def modules_loaded(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    return set(run.stdout.split("\n")[-2].split())
+
+
+def test_importing_kitref_loads_nothing_heavy() -> None:
+    loaded = modules_loaded("import kitref")
+    assert {module for module in loaded if module.startswith("kitref.")} == {
+        "kitref.errors",
+        "kitref.grammar",
+        "kitref.normalize",
+        "kitref.reference",
+        "kitref.rules",
+    }
+    # The last three are the dearest of the standard library that a room here might be tempted by.
+    assert not loaded & (HEAVY | {"csv", "dataclasses", "inspect"})
+
+
+@pytest.mark.parametrize("arguments", [["expand", "alpine"], ["parse", "alpine"], ["--version"]])
+def test_a_command_loads_nothing_that_it_does_not_use(arguments: list[str]) -> None:
+    loaded = modules_loaded(
+        f"from kitref.cli import main; main({arguments!r}, standalone_mode=False)"
+    )
+    assert "click" in loaded
+    assert not loaded & (HEAVY - {"click"})
+    assert not {"kitref.corpus", "kitref.engines", "kitref.runs", "kitref.tables"} & loaded
