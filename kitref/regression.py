@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import kitref
 from kitref import engines, errors, runs, tables
-from kitref.engines import places, private
+from kitref.engines import dind, places, private
 from kitref.report import picture
 from kitref.report.record import Had, Record
 
@@ -69,9 +69,13 @@ def regress(
     with contextlib.ExitStack() as stack:
         folders = stack.enter_context(_folder())
         partial = stack.enter_context(runs.fresh(folder))
-        had = tuple(stack.enter_context(_all(choice, report)))
+        had = stack.enter_context(_all(choice, report))
         shared = {
-            h.title: {"url": h.engine.url, "source": h.engine.source}
+            f"{h.given}/{h.store}": {
+                "name": h.engine.name,
+                "url": h.engine.url,
+                "source": h.engine.source,
+            }
             for h in had
             if h.engine and h.engine.private
         }
@@ -161,7 +165,7 @@ def _choose(wanted: Sequence[str]) -> list[private.Spec | str]:
             return ["own"]  # no private ones on this machine
     choice: list[private.Spec | str] = []
     for name in wanted:
-        if name == "own" or "://" in name:
+        if name == "own" or "://" in name or dind.version(name.partition("/")[0]):
             choice.append(name)
             continue
         fitting = [spec for spec in private.specs() if name in (spec.title, spec.name, spec.suite)]
@@ -194,45 +198,39 @@ def _required(require: Sequence[str], choice: list[private.Spec | str]) -> froze
 @contextlib.contextmanager
 def _all(
     choice: list[private.Spec | str], report: Callable[[str, str], None]
-) -> Iterator[list[Had]]:
+) -> Iterator[tuple[Had, ...]]:
     """Have all engines at once, each fetched and started beside the others."""
     with contextlib.ExitStack() as stack:
+        # Leaving the pool waits for its threads, also on Ctrl-C: by then each engine that was
+        # started has told the stack how to end it.
         with concurrent.futures.ThreadPoolExecutor(len(choice)) as pool:
-            pending = [pool.submit(_have, one, report) for one in choice]
-            had = []
-            for future in pending:
-                with contextlib.suppress(KeyboardInterrupt):
-                    one, end = future.result()
-                    stack.callback(end)
-                    had.append(one)
+            had = tuple(pool.map(lambda one: _have(one, stack, report), choice))
         yield had
 
 
 def _have(
-    one: private.Spec | str, report: Callable[[str, str], None]
-) -> tuple[Had, Callable[[], object]]:
-    """Return an engine, and what ends it."""
-    title = one if isinstance(one, str) else one.title
-    store = "any" if isinstance(one, str) else one.store
-    given = one if isinstance(one, str) else one.name
+    one: private.Spec | str, stack: contextlib.ExitStack, report: Callable[[str, str], None]
+) -> Had:
+    """Have one engine until the stack is left, or say why not."""
+    title: str
+    given: str
+    store: str
+    if isinstance(one, private.Spec):
+        title, given, store = one.title, one.name, one.store
+    elif dind.version(one.partition("/")[0]):
+        title, given, store = one, one.partition("/")[0], one.partition("/")[2] or "any"
+    else:
+        title, given, store = one, one, "any"
     try:
-        if isinstance(one, str):
-            stay = contextlib.ExitStack()
-            engine = stay.enter_context(engines.opened(one))
-            end: Callable[[], object] = stay.close
-        else:
+        if isinstance(one, private.Spec):
             private.fetch(one, lambda step, share: report(title, f"{step} {share:.0%}"))
-            report(title, "starting")
-            started = private.start(one)
-            engine = started.engine
-
-            def end() -> None:
-                private.stop(started)
+        report(title, "starting")
+        engine = stack.enter_context(engines.opened(given, store))
     except errors.EngineUnavailable as error:
         report(title, f"skipped: {error}")
-        return Had(title=title, given=given, store=store, reason=str(error)), lambda: None
+        return Had(title=title, given=given, store=store, reason=str(error))
     report(title, f"ready: {engine.kind} {engine.version}, store {engine.store}")
-    return Had(title=title, given=given, store=engine.store, engine=engine), end
+    return Had(title=title, given=given, store=engine.store, engine=engine)
 
 
 @contextlib.contextmanager

@@ -250,7 +250,7 @@ def _work(job: Job, cell_seconds: int, parent: Connection) -> None:
     from traitlets.config import Config  # noqa: PLC0415
 
     # Sockets in a folder of the run instead of TCP ports; the number keeps kernels apart.
-    sockets = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / str(os.getpid())
+    sockets = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / f"{os.getpid()}.json"
     sockets.parent.mkdir(parents=True, exist_ok=True)
     cells = json.loads(job.notebook.read_text())["cells"]
 
@@ -271,7 +271,7 @@ def _work(job: Job, cell_seconds: int, parent: Connection) -> None:
             cwd=str(job.notebook.parent),
             on_cell_start=tell,
             shutdown_kernel="immediate",  # no cell leaves work for the kernel's end
-            config=Config({"KernelManager": {"transport": "ipc", "ip": str(sockets)}}),
+            config=Config({"KernelManager": {"transport": "ipc", "connection_file": str(sockets)}}),
         )
     except papermill.exceptions.PapermillExecutionError as error:
         kind: Status = "failed" if error.ename == "Finding" else "error"

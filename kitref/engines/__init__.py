@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from kitref import errors
-from kitref.engines import attach, private
+from kitref.engines import attach, dind, private
 from kitref.engines.engine import Answer, Engine, Lookup
 from kitref.engines.evidence import examine
 from kitref.engines.guest import Guest, staying, sweep
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 RUNNING = "KITREF_ENGINES"
-"""The environment variable with the private engines that a run shares: title to URL, as JSON."""
+"""The environment variable with the engines that a run shares: by title, as JSON."""
 
 
 @contextlib.contextmanager
@@ -41,18 +41,25 @@ def opened(engine: str = "private", store: str = "any") -> Iterator[Engine]:
     Args:
         engine: ``private`` (one that the kit starts, of the newest suite with that store), a suite
             (``trixie``), a private engine's name (``docker-trixie``), ``own`` (the engine that the
-            docker or podman command would use), or a URL as in DOCKER_HOST.
+            docker or podman command would use), a URL as in DOCKER_HOST, or
+            ``docker:VERSION-dind`` (that Docker, run in a container of your own engine).
         store: ``graph``, ``containerd``, ``podman``, or ``any``.
 
     Yields:
-        The engine. A private one that this run already has is shared, any other is started and
-        ended with the block.
+        The engine. One that this run already has is shared, any other private one is started
+        and ended with the block.
 
     Raises:
         UsageError: There is no such engine, or it has another store.
         EngineUnavailable: It could not be had.
     """
-    if engine == "own" or "://" in engine:
+    if shared := json.loads(os.environ.get(RUNNING, "{}")).get(f"{engine}/{store}"):
+        live = Engine.connect(
+            shared["url"], name=shared["name"], source=shared["source"], private=True
+        )
+        with contextlib.closing(live):
+            yield live
+    elif engine == "own" or "://" in engine:
         live = attach.find() if engine == "own" else attach.connect(engine)
         with contextlib.closing(live):
             if store not in ("any", live.store):
@@ -61,13 +68,12 @@ def opened(engine: str = "private", store: str = "any") -> Iterator[Engine]:
                     remedy="leave the store out, or give that engine's own",
                 )
             yield live
-        return
-    spec = private.choose(engine, store)
-    shared = json.loads(os.environ.get(RUNNING, "{}")).get(spec.title)
-    if shared is None:
-        with private.running(spec) as live:
+    elif version := dind.version(engine):
+        with (
+            contextlib.closing(attach.find()) as host,
+            dind.running(host, version, "graph" if store == "graph" else "containerd") as live,
+        ):
             yield live
-        return
-    live = Engine.connect(shared["url"], name=spec.name, source=shared["source"], private=True)
-    with contextlib.closing(live):
-        yield live
+    else:
+        with private.running(private.choose(engine, store)) as live:
+            yield live

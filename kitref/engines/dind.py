@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import time
 from typing import TYPE_CHECKING
@@ -39,8 +40,14 @@ _COMMAND = [
 ]
 
 
+def version(engine: str) -> str:
+    """Return the version in ``docker:VERSION-dind``, or nothing where it is not of that form."""
+    form = re.fullmatch(r"docker:(.+)-dind", engine)
+    return form[1] if form else ""
+
+
 @contextlib.contextmanager
-def running(host: Engine, version: str, store: Store) -> Iterator[Engine]:
+def running(host: Engine, release: str, store: Store) -> Iterator[Engine]:
     """Run a Docker of any version in a container of an attached engine.
 
     The container has no network, is removed when it ends, and its engine listens on a unix socket
@@ -49,7 +56,7 @@ def running(host: Engine, version: str, store: Store) -> Iterator[Engine]:
 
     Args:
         host: The engine to run it on.
-        version: A tag's version, ``26.1.3``.
+        release: The version in the image's tag, ``26.1.3``.
         store: ``graph`` or ``containerd``.
 
     Yields:
@@ -58,7 +65,7 @@ def running(host: Engine, version: str, store: Store) -> Iterator[Engine]:
     Raises:
         EngineUnavailable: The image could not be pulled, or the engine did not start.
     """
-    image, name = f"docker.io/library/docker:{version}-dind", f"kitref-{secrets.token_hex(6)}"
+    image, name = f"docker.io/library/docker:{release}-dind", f"kitref-{secrets.token_hex(6)}"
     client = docker.APIClient(base_url=host.url, version="auto")
     folder = places.temporary()
     lease = places.Lease.take(
@@ -69,12 +76,12 @@ def running(host: Engine, version: str, store: Store) -> Iterator[Engine]:
         features = {"features": {"containerd-snapshotter": store == "containerd"}}
         (folder / "daemon.json").write_text(json.dumps(features))
         client.start(_create(client, image, name, folder.as_posix()))
-        engine = _wait(f"unix://{folder}/docker.sock", version, host)
+        engine = _wait(f"unix://{folder}/docker.sock", release, host)
         with contextlib.closing(engine):
             yield engine
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise errors.EngineUnavailable(
-            f"docker {version} could not be run on {host.title} ({error})"
+            f"docker {release} could not be run on {host.title} ({error})"
         ) from error
     finally:
         client.close()
@@ -140,15 +147,15 @@ def _create(client: docker.APIClient, image: str, name: str, folder: str) -> str
     return str(container["Id"])
 
 
-def _wait(url: str, version: str, host: Engine) -> Engine:
+def _wait(url: str, release: str, host: Engine) -> Engine:
     """Return the engine in the container once it answers."""
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
             return Engine.connect(
                 url,
-                name=f"docker-{version}",
-                source=f"docker:{version}-dind on {host.name}",
+                name=f"docker-{release}",
+                source=f"docker:{release}-dind on {host.name}",
                 private=True,
             )
         except errors.EngineUnavailable:

@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from kitref.engines.engine import Lookup
 
 
-def examine(lookups: Iterable[Lookup], *, image_id: str) -> list[str]:
+def examine(lookups: Iterable[Lookup], *, image_id: str, mends: str = "fixed") -> list[str]:
     """Examine look-ups of one tagged image.
 
-    Two things have to hold. The fixed rule finds the image, with its ID, wherever the image was
+    Two things have to hold. The rule that mends the bug finds the image, with its ID, where it was
     tagged under the name that the rule was given. And each engine answers as the model of its
     store predicts; where it does not, one of the two is wrong, and both are shown.
 
     Args:
         lookups: The look-ups.
         image_id: The ID of the image that was tagged.
+        mends: The name of the rule that has to find it.
 
     Returns:
         What was checked, a line each.
@@ -42,7 +43,7 @@ def examine(lookups: Iterable[Lookup], *, image_id: str) -> list[str]:
             )
         behaviour = stores.classify(engine.kind, engine.store, engine.version)
         model = stores.predict(behaviour, tagged_as=lookup.tagged_as, asked=expansion.asked)
-        if expansion.rule == "fixed" and lookup.tagged_as == expansion.text:
+        if expansion.rule == mends and lookup.tagged_as == expansion.text:
             expected = "found"
         else:
             expected = model

@@ -1,0 +1,157 @@
+"""A whole regression on live engines: what it writes, what it refuses, and its exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from kitref import tables
+from kitref.engines import Engine, places
+
+pytestmark = pytest.mark.live
+
+CLONE = Path(__file__).parent.parent
+TRIXIE = ("--engine", "docker-trixie/graph", "--engine", "docker-trixie/containerd")
+
+
+def _regress(
+    folder: Path, *arguments: str, **variables: str
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    latest = folder / "latest"
+    run = subprocess.run(
+        [sys.executable, "-m", "kitref", "regress", "--output", latest, *arguments],
+        cwd=CLONE,
+        env={name: value for name, value in os.environ.items() if name != "CI"} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return run, latest
+
+
+def _cut_off(folder: Path) -> dict[str, str]:
+    """Return variables with which no suite can be fetched, and the cache is empty."""
+    config = folder / "apt.conf"
+    config.write_text('Acquire::http::Proxy "http://127.0.0.1:9";')
+    return {"APT_CONFIG": str(config), "XDG_CACHE_HOME": str(folder / "cache")}
+
+
+def test_a_run_and_what_it_writes(tmp_path: Path) -> None:
+    run, latest = _regress(tmp_path, *TRIXIE, NO_COLOR="1")
+    if "skipped" in run.stderr:
+        pytest.skip(run.stderr)
+    assert run.returncode == 0, run.stderr
+    assert "\x1b" not in run.stdout
+    assert sorted(path.name for path in latest.iterdir()) == [
+        "lookups.csv", "notebooks", "reproduce.svg", "results.json",
+    ]  # fmt: skip
+    with (latest / "lookups.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == tables.LOOKUPS
+    assert [(row["store"], row["rule"], row["asked"], row["outcome"]) for row in rows] == [
+        ("graph", "9bb26e4c3", "docker.io/bastion.io/alpine:latest", "found"),
+        ("graph", "fixed", "bastion.io/alpine:latest", "found"),
+        ("containerd", "9bb26e4c3", "docker.io/bastion.io/alpine:latest", "absent"),
+        ("containerd", "fixed", "bastion.io/alpine:latest", "found"),
+    ]
+    record = json.loads((latest / "results.json").read_text())
+    assert [(e["name"], e["store"], e["status"]) for e in record["engines"]] == [
+        ("docker-trixie", "graph", "available"),
+        ("docker-trixie", "containerd", "available"),
+    ]
+    assert [n["status"] for n in record["notebooks"]] == ["passed", "passed"]
+    for notebook in record["notebooks"]:
+        executed = json.loads((latest / notebook["executed"]).read_text())
+        assert executed["metadata"]["papermill"]["exception"] is None
+    assert ET.parse(latest / "reproduce.svg").getroot().tag.endswith("svg")  # noqa: S314 - our own
+    assert "passed" in run.stdout
+    assert "lookups.csv" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("-p", "nosuch", "1"), "no parameter 'nosuch'", id="parameter"),
+        pytest.param(("-p", "engine", "x"), "set by the run itself", id="reserved-parameter"),
+        pytest.param(("-p", "old_rule", "v0.0"), "v0.0", id="rule"),
+        pytest.param(("-p", "image", "UPPER"), "upper case", id="image"),
+        pytest.param(("--engine", "nosuch"), "no private engine 'nosuch'", id="engine"),
+        pytest.param((*TRIXIE, "--require", "sid"), "required engine 'sid'", id="required"),
+        pytest.param(("--notebooks", "nowhere"), "there is no nowhere", id="notebooks"),
+    ],
+)
+def test_wrong_usage_is_refused_before_anything_runs(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    run, latest = _regress(tmp_path, *arguments)
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not latest.exists()
+
+
+def test_an_engine_that_cannot_be_had_is_skipped(tmp_path: Path) -> None:
+    run, latest = _regress(tmp_path, *TRIXIE, "--require", "all", **_cut_off(tmp_path))
+    assert run.returncode == 3
+    assert "apt could not fetch docker.io" in run.stdout
+    assert "0 passed, 0 failed, 0 error, 2 skipped" in run.stdout
+    assert "required, and not had: docker-trixie/containerd, docker-trixie/graph" in run.stdout
+    record = json.loads((latest / "results.json").read_text())
+    assert {(n["status"], n["executed"]) for n in record["notebooks"]} == {("skipped", None)}
+    assert all("apt could not fetch" in e["reason"] for e in record["engines"])
+
+
+def test_one_that_is_skipped_leaves_the_others(docker: Engine, tmp_path: Path) -> None:
+    arguments = ("--engine", docker.url, "--engine", "docker-bookworm", "--require")
+    cut_off = _cut_off(tmp_path)
+    run, latest = _regress(tmp_path, *arguments, "docker-bookworm", **cut_off)
+    assert run.returncode == 3
+    run, latest = _regress(tmp_path, *arguments, docker.url, **cut_off)
+    assert run.returncode == 0, run.stderr
+    record = json.loads((latest / "results.json").read_text())
+    assert [n["status"] for n in record["notebooks"]] == ["passed", "skipped"]
+    with (latest / "lookups.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    # On a user's engine the kit works under a name of its own.
+    assert {row["image"] for row in rows} == {"bastion.io/alpine:latest"}
+    assert all(row["tagged_as"].startswith("bastion.io/kitref-") for row in rows)
+
+
+def test_a_rule_that_is_not_mended_is_a_finding(tmp_path: Path) -> None:
+    unmended = ("-p", "image", "bastion.io/other:1", "-p", "new_rule", "c836e54d2")
+    run, _ = _regress(tmp_path, *TRIXIE[2:], *unmended)
+    if "skipped" in run.stderr:
+        pytest.skip(run.stderr)
+    assert run.returncode == 1
+    assert "rule c836e54d2: docker.io/bastion.io/other:1: expected found" in run.stdout
+
+
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    before = dict(places.leases())
+    with subprocess.Popen(
+        [sys.executable, "-m", "kitref", "regress", "--output", tmp_path / "latest", *TRIXIE],
+        cwd=CLONE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if "cell" in line:
+                break
+        os.killpg(run.pid, signal.SIGINT)
+        run.stderr.read()
+        assert run.wait(60) == 130
+    time.sleep(0.2)
+    assert dict(places.leases()) == before
+    assert [path.name for path in tmp_path.iterdir()] == []
