@@ -51,6 +51,7 @@ class Root:
         package: The package that it was made for, ``docker.io``.
         version: That package's version.
         suite: The suite that it comes from.
+        versions: Every package in the tree, with its version.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Root:
     package: str
     version: str
     suite: str
+    versions: dict[str, str]
 
 
 def catalogue() -> dict[str, Any]:
@@ -103,6 +105,7 @@ def fetched(suite: str, kind: str) -> Root | None:
         package=record["package"],
         version=record["version"],
         suite=suite,
+        versions=record["packages"],
     )
 
 
