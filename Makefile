@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help regress test lint lab lock clean
+.PHONY: help regress oracle test lint lab lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -21,6 +21,9 @@ $(READY): pyproject.toml requirements.lock
 regress: $(READY) ## reproduce the bug on live engines that the kit starts itself (ARGS= for options)
 	$(BIN)/kitref regress $(ARGS)
 
+oracle: $(READY) ## hold the corpus and a million generated names against Go's distribution/reference (ARGS= for options)
+	$(BIN)/kitref oracle --count 1000000 $(ARGS)
+
 test: lint ## lint, types, unit, property, live and notebook tests
 	$(BIN)/python -m pytest
 
@@ -32,7 +35,7 @@ lint: $(READY)
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-lock: ## pin what pyproject.toml allows today
+lock: ## pin what pyproject.toml allows today; run it with the oldest Python there is (PYTHON=)
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -e '.[kit,test]'

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from importlib.resources.abc import Traversable
 
-__all__ = ["Case", "Status", "families", "load"]
+__all__ = ["Case", "Status", "families", "load", "taggable"]
 
 Status = Literal["valid", "invalid", "implementation-defined"]
 
@@ -92,6 +93,25 @@ def load(path: str | Path | None = None) -> tuple[Case, ...]:
 def families() -> tuple[str, ...]:
     """Return the families that a case can belong to, in alphabetical order."""
     return tuple(_schema()["properties"]["family"]["enum"])
+
+
+def taggable(per_family: int = 0) -> list[str]:
+    """Return names of the kit's corpus that an image can be tagged with.
+
+    Args:
+        per_family: How many of each family at most, the first by id; 0 means all.
+
+    Returns:
+        Valid names without a digest, in the order of the corpus.
+    """
+    taken: Counter[str] = Counter()
+    names = []
+    for case in load():
+        if case.status == "valid" and case.digest is None:
+            taken[case.family] += 1
+            if not per_family or taken[case.family] <= per_family:
+                names.append(case.text)
+    return names
 
 
 @functools.cache

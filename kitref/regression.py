@@ -6,19 +6,27 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import json
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kitref
+from kitref import baseline as baselines
 from kitref import engines, errors, runs, tables
 from kitref.engines import dind, places, private
 from kitref.report import picture
-from kitref.report.record import Had, Record
+from kitref.report.record import Change, Had, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+
+    import pandas as pd
 
 REPRODUCE = "01-reproduce.ipynb"
+"""The notebook that runs once on each engine."""
+
+MATRIX = "03-engines.ipynb"
+"""The notebook that runs once on all of them."""
 
 
 def regress(
@@ -28,6 +36,7 @@ def regress(
     wanted: Sequence[str] = (),
     require: Sequence[str] = (),
     parameters: dict[str, Any] | None = None,
+    baseline: Path | None = None,
     cell_seconds: int = runs.CELL_SECONDS,
     report: Callable[[str, str], None] = lambda _title, _state: None,
 ) -> Record:
@@ -39,6 +48,7 @@ def regress(
         wanted: Engines: names, suites, titles, ``own`` or URLs; none means all private ones.
         require: Engines that must be had (names, suites or titles), or ``all``.
         parameters: Notebook parameters, for every notebook.
+        baseline: The folder of the baseline to compare with, if any.
         cell_seconds: How long a cell may take.
         report: Called with an engine's or a notebook's title and its new state, in words.
 
@@ -50,73 +60,36 @@ def regress(
         UsageError: A parameter, an engine or a required engine is not known; nothing was run.
     """
     start = runs.now()
-    notebook = notebooks / REPRODUCE
-    if not notebook.is_file():
-        raise errors.UsageError(
-            f"there is no {notebook}", remedy="run it in a clone of kitref, or give --notebooks"
-        )
-    reserved = {"engine", "store", "output"} & (parameters or {}).keys()
-    if reserved:
-        raise errors.UsageError(
-            f"{', '.join(sorted(reserved))} is set by the run itself",
-            remedy="choose engines with --engine",
-        )
-    given = runs.check_parameters(notebook, parameters or {})
-    _check_values(given)
+    given = _parameters(notebooks, parameters or {})
     choice = _choose(wanted)
     required = _required(require, choice)
     engines.sweep()
     with contextlib.ExitStack() as stack:
         folders = stack.enter_context(_folder())
         partial = stack.enter_context(runs.fresh(folder))
-        had = stack.enter_context(_all(choice, report))
-        shared = {
-            f"{h.given}/{h.store}": {
-                "name": h.engine.name,
-                "url": h.engine.url,
-                "source": h.engine.source,
-            }
-            for h in had
-            if h.engine and h.engine.private
-        }
         (partial / "notebooks").mkdir()
-        jobs = {
-            h.title: runs.Job(
-                title=f"{notebook.stem} on {h.title}",
-                notebook=notebook,
-                output=partial
-                / "notebooks"
-                / f"{notebook.stem}.{_slot(partial, h.title).name}.ipynb",
-                parameters=given
-                | {
-                    "engine": h.given,
-                    "store": h.store,
-                    "output": str(_slot(folders, h.title)),
-                },
-            )
-            for h in had
-        }
-        stack.enter_context(runs.environment(folders, **{engines.RUNNING: json.dumps(shared)}))
+        had = stack.enter_context(_all(choice, report))
+        jobs = _jobs(had, notebooks, given, partial, folders)
+        stack.enter_context(runs.environment(folders, **{engines.RUNNING: _shared(had)}))
         ran = runs.run(
-            [jobs[h.title] for h in had if h.engine],
+            [job for job, reason in jobs if not reason],
             report=lambda job, state: report(job.title, state),
             cell_seconds=cell_seconds,
         )
         ended = {result.job.title: result for result in ran}
-        results = tuple(
-            ended.get(job.title)
-            or runs.Result(job=job, status="skipped", seconds=0.0, reason=h.reason)
-            for h, job in zip(had, jobs.values(), strict=True)
-        )
-        lookups = tables.join(
-            path for h in had if (path := _slot(folders, h.title) / "lookups.csv").exists()
-        )
+        lookups = _lookups([job for job, _ in jobs])
         record = Record(
             start=start,
             end=runs.now(),
             engines=had,
-            results=results,
+            results=tuple(
+                ended.get(job.title)
+                or runs.Result(job=job, status="skipped", seconds=0.0, reason=reason)
+                for job, reason in jobs
+            ),
             lookups=lookups,
+            reproduced=_lookups([job for job, _ in jobs if job.notebook.name == REPRODUCE]),
+            changes=_changes(lookups, None if parameters else baseline, report),
             required=required,
             folder=partial,
         )
@@ -124,16 +97,129 @@ def regress(
     return dataclasses.replace(record, folder=folder)
 
 
-def _slot(folder: Path, title: str) -> Path:
-    """Return an engine's own folder of a run."""
-    return folder / title.translate(str.maketrans("/:@", "..."))
+def update_baseline(record: Record, folder: Path) -> list[Path]:
+    """Write the baseline from a run.
+
+    Args:
+        record: A complete run: every private engine of the machine was had, and every notebook
+            passed with its default parameters.
+        folder: The folder of the baseline.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: The run is not complete; nothing is written.
+        Finding: Two engines of one class answer differently; nothing is written.
+    """
+    missing = {spec.title for spec in private.specs()} - {
+        one.title for one in record.engines if one.engine
+    }
+    ended = [result.job.title for result in record.results if result.status != "passed"]
+    if lacking := [*sorted(missing), *ended]:
+        raise errors.UsageError(
+            f"the run is not complete, so the baseline stays ({', '.join(lacking)})",
+            remedy="run it again when every engine can be had and every notebook passes",
+        )
+    return baselines.update(record.lookups, folder)
+
+
+def _parameters(notebooks: Path, parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each notebook, checked; each takes those that it declares."""
+    reserved = {"engine", "engines", "store", "output"} & parameters.keys()
+    if reserved:
+        raise errors.UsageError(
+            f"{', '.join(sorted(reserved))} is set by the run itself",
+            remedy="choose engines with --engine",
+        )
+    declared = {}
+    for name in (REPRODUCE, MATRIX):
+        if not (notebooks / name).is_file():
+            raise errors.UsageError(
+                f"there is no {notebooks / name}",
+                remedy="run it in a clone of kitref, or give --notebooks",
+            )
+        declared[name] = runs.declared(notebooks / name)
+    known = set().union(*declared.values())
+    for name in parameters.keys() - known:
+        raise errors.UsageError(
+            f"no notebook has a parameter {name!r}", remedy="there are " + ", ".join(sorted(known))
+        )
+    given = {
+        name: runs.check_parameters(
+            notebooks / name, {key: parameters[key] for key in parameters.keys() & names}
+        )
+        for name, names in declared.items()
+    }
+    for checked in given.values():
+        _check_values(checked)
+    return given
+
+
+def _jobs(
+    had: tuple[Had, ...],
+    notebooks: Path,
+    given: dict[str, dict[str, Any]],
+    folder: Path,
+    folders: Path,
+) -> list[tuple[runs.Job, str]]:
+    """Return what is to be run, and why not where it is not: the longest first."""
+
+    def job(name: str, on: str, **parameters: str) -> runs.Job:
+        slot = f"{name.removesuffix('.ipynb')}.{on}".translate(str.maketrans("/:@ ", "...-"))
+        return runs.Job(
+            title=f"{name.removesuffix('.ipynb')} on {on}",
+            notebook=notebooks / name,
+            output=folder / "notebooks" / f"{slot}.ipynb",
+            parameters=given[name] | parameters | {"output": str(folders / slot)},
+        )
+
+    live = ",".join(f"{one.given}/{one.store}" for one in had if one.engine)
+    matrix = job(MATRIX, "all engines", engines=live)
+    return [(matrix, "" if live else "no engine could be had")] + [
+        (job(REPRODUCE, one.title, engine=one.given, store=one.store), one.reason) for one in had
+    ]
+
+
+def _shared(had: tuple[Had, ...]) -> str:
+    """Return the engines that the notebooks share, as `kitref.engines.RUNNING` has them."""
+    return json.dumps(
+        {
+            f"{one.given}/{one.store}": {
+                "name": one.engine.name,
+                "url": one.engine.url,
+                "source": one.engine.source,
+            }
+            for one in had
+            if one.engine and one.engine.private
+        }
+    )
+
+
+def _lookups(jobs: list[runs.Job]) -> pd.DataFrame:
+    """Return the look-ups that notebooks wrote."""
+    ordered = sorted(jobs, key=lambda job: job.notebook.name)
+    paths = (Path(job.parameters["output"]) / "lookups.csv" for job in ordered)
+    return tables.join(path for path in paths if path.exists())
+
+
+def _changes(
+    lookups: pd.DataFrame, folder: Path | None, report: Callable[[str, str], None]
+) -> tuple[Change, ...]:
+    """Return what became of the baseline; of the default parameters' only, which it holds."""
+    if folder is None:
+        return ()
+    changes = baselines.compare(lookups, folder)
+    count = Counter(change.status for change in changes)
+    report("baseline", ", ".join(f"{n} {status}" for status, n in sorted(count.items())))
+    return changes
 
 
 def _write(record: Record, folder: Path) -> None:
     """Write a record's files."""
     tables.write(record.lookups, folder / "lookups.csv")
-    if len(record.lookups):
-        matrix = tables.matrix(record.lookups)
+    if len(record.reproduced):
+        matrix = tables.matrix(record.reproduced)
         picture.save(
             picture.draw(
                 matrix, title="Is the image found under the name that each rule asks for?"

@@ -67,6 +67,13 @@ class Result:
     reason: str = ""
 
 
+def declared(notebook: Path) -> set[str]:
+    """Return the names of the parameters that a notebook declares."""
+    import papermill  # noqa: PLC0415 - slow to import
+
+    return set(papermill.inspect_notebook(str(notebook)))
+
+
 def check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Check parameters against those that a notebook declares.
 

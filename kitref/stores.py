@@ -16,6 +16,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from kitref import errors
+from kitref.grammar import PATH_LIMIT
 from kitref.reference import parse
 
 if TYPE_CHECKING:
@@ -35,15 +36,17 @@ class BehaviourClass:
         name: ``docker-graph-20``, ``docker-graph``, ``docker-containerd`` or ``podman``.
         why: How its store keeps names, in a sentence.
         key: What it makes of a valid name before it looks it up.
-        upper_case_domain: Whether a name is valid whose first part is a domain by nothing but an
-            upper-case letter (``Foo/bar``): distribution/reference has had it so since 2022, so
-            Docker 20.10 refuses it, and so does Podman.
+        older_grammar: Whether names are read by the grammar that distribution/reference had before
+            2022: no IPv6 address, no domain by nothing but an upper-case letter (``Foo/bar``), and
+            a limit of 255 characters that counts the domain in.
+        refused: What is no name to it besides, as a pattern for the beginning of a text.
     """
 
     name: str
     why: str
     key: Callable[[Reference], str]
-    upper_case_domain: bool = True
+    older_grammar: bool = False
+    refused: re.Pattern[str] | None = None
 
 
 def classify(kind: str, store: str, version: str) -> BehaviourClass:
@@ -80,7 +83,9 @@ def predict(behaviour: BehaviourClass, *, tagged_as: str, asked: str) -> Outcome
         reference = parse(asked)
     except errors.InvalidReference:
         return "refused"
-    if not behaviour.upper_case_domain and _domain_by_case_alone(reference):
+    if behaviour.older_grammar and _needs_newer_grammar(reference):
+        return "refused"
+    if behaviour.refused and behaviour.refused.match(asked):
         return "refused"
     return "found" if behaviour.key(reference) == behaviour.key(parse(tagged_as)) else "absent"
 
@@ -105,9 +110,12 @@ def explain(behaviour: BehaviourClass, names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _domain_by_case_alone(reference: Reference) -> bool:
+def _needs_newer_grammar(reference: Reference) -> bool:
+    """Whether a reference is valid only since 2022."""
     domain = reference.domain
-    return domain != domain.lower() and not any(mark in domain for mark in ".:")
+    by_case_alone = domain != domain.lower() and not any(mark in domain for mark in ".:")
+    name = f"{domain}/{reference.path}"
+    return by_case_alone or domain.startswith("[") or len(name) > PATH_LIMIT
 
 
 def _tagged(form: str, reference: Reference) -> str:
@@ -130,7 +138,7 @@ CLASSES = {
             name="docker-graph-20",
             why="keyed by familiar name: docker.io/ in front of a name changes nothing",
             key=_familiar,
-            upper_case_domain=False,
+            older_grammar=True,
         ),
         BehaviourClass(
             name="docker-graph",
@@ -146,7 +154,9 @@ CLASSES = {
             name="podman",
             why="keyed by canonical name: docker.io/ in front of a domain is another name",
             key=_canonical,
-            upper_case_domain=False,
+            older_grammar=True,
+            # The beginning of an ID, and the transports of containers/image that take any path.
+            refused=re.compile(r"sha256:|(?:dir|docker-archive|oci|oci-archive|sif):"),
         ),
     )
 }

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from kitref.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from kitref.engines import Lookup
+    from kitref.compare import Asked, Comparison
+    from kitref.engines import Lookup, Survey
+    from kitref.rules import Rule
 
 LOOKUPS = [
     "engine", "version", "store", "rule", "tagged_as", "image", "asked", "outcome", "image_id",
@@ -94,3 +98,256 @@ def matrix(table: pd.DataFrame) -> pd.DataFrame:
         sort=False,
     )
     return wide[sorted(wide.columns, key=lambda rule: (rule == "fixed", rule))].reset_index()
+
+
+def comparisons(records: Iterable[Comparison]) -> pd.DataFrame:
+    """Return comparisons as a table for programs.
+
+    Args:
+        records: The comparisons.
+
+    Returns:
+        A row a comparison, all text and as it is; for each behaviour class what the model says
+        under either rule, as ``model.docker-graph.old`` and ``model.docker-graph.new``.
+    """
+    rows = []
+    for record in records:
+        row = {
+            "family": record.name.family,
+            "name": record.name.text,
+            "fault": record.fault,
+            "differs": "yes" if record.differs else "no",
+        }
+        for which, asked in (("old", record.old), ("new", record.new)):
+            row |= {
+                f"{which}_rule": asked.rule,
+                f"{which}_asked": asked.asked or "",
+                f"{which}_host": asked.host or "",
+                f"{which}_note": asked.note,
+            }
+        for effect in record.model:
+            row |= {
+                f"model.{effect.store}.old": effect.old,
+                f"model.{effect.store}.new": effect.new,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows, dtype=str)
+
+
+def comparisons_to_read(records: Iterable[Comparison]) -> pd.DataFrame:
+    """Return comparisons as a table for people.
+
+    Args:
+        records: The comparisons.
+
+    Returns:
+        A row a comparison, every name printable, and what the model says of each behaviour class
+        in one cell: ``found``, or ``absent → found`` where it changes. A column in which there is
+        nothing is left out.
+    """
+    rows = []
+    for record in records:
+        row = {"family": record.name.family, "name": printable(record.name.text)}
+        for which, asked in (("old", record.old), ("new", record.new)):
+            row |= {
+                f"{which}: {asked.rule} asks for": printable(asked.asked or ""),
+                f"{which}: note": asked.note,
+            }
+        row["differs"] = "yes" if record.differs else "no"
+        row |= {f"model: {effect.store}": str(effect) for effect in record.model}
+        rows.append(row)
+    table = pd.DataFrame(rows, dtype=str)
+    return table.drop(columns=[column for column in table if not table[column].any()])
+
+
+_SHOWN = 30
+
+EXPANSIONS = [
+    "family", "name", "rule", "asked", "verdict", "elsewhere", "meant", "note",
+]  # fmt: skip
+"""The columns of a table of expansions, one row a name and rule."""
+
+
+def expansions(records: Iterable[Asked]) -> pd.DataFrame:
+    """Return what rules ask for names as a table.
+
+    Args:
+        records: What each rule asks for each name.
+
+    Returns:
+        A table with the columns `EXPANSIONS`; ``elsewhere`` is true where a pull would go to
+        another host than the name's own registry, ``asked`` is missing where the rule refuses
+        the name, everything else is printable text.
+    """
+    rows = [
+        {
+            "family": record.name.family or "(none)",
+            "name": printable(record.name.text),
+            "rule": record.rule,
+            "asked": None if record.asked is None else printable(record.asked),
+            "verdict": record.verdict,
+            "elsewhere": record.elsewhere,
+            "meant": record.meant,
+            "note": record.note,
+        }
+        for record in records
+    ]
+    return pd.DataFrame(rows, columns=EXPANSIONS)
+
+
+def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what every rule does to every name, in few words.
+
+    Args:
+        table: What `expansions` returns.
+
+    Returns:
+        A row a name, a column a rule; a cell has what the rule puts in front of the name, after
+        ``✗`` where Docker reads that as another image or as no name, after ``!`` where a pull would
+        go to another host.
+    """
+    said = table.assign(said=[_in_few_words(row) for _, row in table.iterrows()])
+    wide = said.pivot_table(
+        index="name", columns="rule", values="said", aggfunc="first", sort=False
+    )
+    wide = wide[list(dict.fromkeys(table["rule"]))].rename_axis(columns=None)
+    return wide.rename(index=lambda name: _clipped(name, 20))
+
+
+def wrongly(table: pd.DataFrame) -> pd.DataFrame:
+    """Return how many valid names of each family each rule asks for wrongly.
+
+    Args:
+        table: What `expansions` returns.
+
+    Returns:
+        A row a family that has valid names, and one for all of them; the number of its valid
+        names, and a column a rule: the names for which Docker reads what the rule asks as another
+        image than the name, or as no valid name.
+    """
+    valid = table[table["verdict"] != "invalid"]
+    wrong = valid.assign(wrong=valid["verdict"] == "wrong")
+    counts = wrong.pivot_table(index="family", columns="rule", values="wrong", aggfunc="sum")
+    counts = counts[[rule for rule in dict.fromkeys(table["rule"]) if rule in counts]].astype(int)
+    counts.insert(0, "names", valid.groupby("family").size() // table["rule"].nunique())
+    counts.loc["all"] = counts.sum()
+    return counts.rename_axis(columns=None)
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what each rule does wrong, in figures.
+
+    Args:
+        table: What `expansions` returns.
+
+    Returns:
+        A row a rule: its valid names, those asked for wrongly, those of which a pull would go to
+        another host, and its invalid names that it asks for all the same.
+    """
+    invalid = table["verdict"] == "invalid"
+    figures = {
+        "valid names": ~invalid,
+        "asked for wrongly": table["verdict"] == "wrong",
+        "pull from another host": table["elsewhere"],
+        "invalid names": invalid,
+        "asked for all the same": invalid & table["asked"].notna(),
+    }
+    return pd.DataFrame(figures).groupby(table["rule"], sort=False).sum()
+
+
+def astray(table: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """Return the valid names for which a rule asks for anything but what Docker reads.
+
+    Args:
+        table: What `expansions` returns.
+        rule: The rule's name.
+
+    Returns:
+        A row a name: what the rule asks for, Docker's reading, and what comes of it. A long name is
+        cut.
+    """
+    valid = table[(table["rule"] == rule) & (table["verdict"] != "invalid")]
+    rows = valid[(valid["verdict"] == "wrong") | valid["elsewhere"]]
+    rows = rows[["family", "name", "asked", "meant", "note"]].reset_index(drop=True)
+    names = ["name", "asked", "meant"]
+    return rows.assign(**{column: rows[column].map(_clipped) for column in names})
+
+
+def releases(rules: Iterable[Rule]) -> pd.DataFrame:
+    """Return which releases carry each rule.
+
+    Args:
+        rules: The rules.
+
+    Returns:
+        A row a rule: the date of its commit, the releases of LinuxKit and of the Nitro CLI that
+        have it, and what it does.
+    """
+    rows = [
+        {
+            "rule": rule.name,
+            "since": rule.date or "",
+            "LinuxKit": _span([r.version for r in rule.releases if r.tool == "linuxkit"]),
+            "Nitro CLI": _span([r.version for r in rule.releases if r.tool == "nitro-cli"]),
+            "what it does": rule.summary,
+        }
+        for rule in rules
+    ]
+    return pd.DataFrame(rows, dtype=str)
+
+
+def _clipped(name: str, length: int = _SHOWN) -> str:
+    return name if len(name) <= length else f"{name[:length]}…"
+
+
+def _in_few_words(row: pd.Series) -> str:
+    if pd.isna(row["asked"]):
+        return "refused"
+    front = str(row["asked"]).removesuffix(row["name"])
+    said = f"{front}…" if front else "as typed"
+    if row["verdict"] == "right":
+        return f"! {said}" if row["elsewhere"] else said
+    return f"✗ {said}"
+
+
+def _span(versions: list[str]) -> str:
+    if not versions:
+        return "no release"
+    return versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
+
+
+def outcomes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return how often each engine gave each outcome under each rule.
+
+    Args:
+        table: Look-ups.
+
+    Returns:
+        A row an engine and store, a column a rule and outcome, with counts.
+    """
+    return table.pivot_table(
+        index=["engine", "version", "store"],
+        columns=["rule", "outcome"],
+        values="asked",
+        aggfunc="count",
+        fill_value=0,
+        sort=False,
+    )
+
+
+def collisions(surveys: Iterable[Survey]) -> pd.DataFrame:
+    """Return what became of two names on each engine, a row an engine."""
+    return pd.DataFrame(
+        {
+            "engine": each.engine.title,
+            "first": each.collision.names[0],
+            "second": each.collision.names[1],
+            "both kept": "yes" if each.collision.kept_apart else "no, one took the other's place",
+        }
+        for each in surveys
+    )
+
+
+def by_id(surveys: Iterable[Survey]) -> pd.DataFrame:
+    """Return what each engine answers to an image's ID, a row an engine."""
+    return pd.DataFrame({"engine": each.engine.title, **each.by_id} for each in surveys)

@@ -22,7 +22,9 @@ ROOMS = (
     "rules",
     "corpus",
     "stores",
+    "compare",
     "engines",
+    "oracle",
     "linuxkit",
     "registry",
     "diagnose",
@@ -31,6 +33,7 @@ ROOMS = (
     "tables",
     "runs",
     "report",
+    "baseline",
     "regression",
     "cli",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 from kitref import errors
 from kitref.engines import attach, dind, private
 from kitref.engines.engine import Answer, Engine, Lookup
-from kitref.engines.evidence import examine
+from kitref.engines.evidence import examine, examine_all
 from kitref.engines.guest import Guest, staying, sweep
+from kitref.engines.matrix import Survey, survey
 from kitref.engines.private import Spec, specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from kitref.rules import Rule
 
 __all__ = [
     "Answer",
@@ -23,10 +27,15 @@ __all__ = [
     "Guest",
     "Lookup",
     "Spec",
+    "Survey",
+    "at_hand",
     "examine",
+    "examine_all",
     "opened",
     "specs",
     "staying",
+    "survey",
+    "survey_all",
     "sweep",
 ]
 
@@ -77,3 +86,44 @@ def opened(engine: str = "private", store: str = "any") -> Iterator[Engine]:
     else:
         with private.running(private.choose(engine, store)) as live:
             yield live
+
+
+def at_hand(engines: str = "all") -> list[tuple[str, str]]:
+    """Return the engines of a run, or the private ones where there is no run.
+
+    Args:
+        engines: ``all``, or engines and stores, comma-separated: ``docker-trixie/containerd``.
+
+    Returns:
+        What to give `opened`: pairs of engine and store.
+    """
+    if engines != "all":
+        titles = [title.strip() for title in engines.split(",")]
+    else:
+        titles = list(json.loads(os.environ.get(RUNNING, "{}"))) or [s.title for s in specs()]
+    pairs = (title.rpartition("/") for title in titles)
+    return [(engine, store) if engine else (store, "any") for engine, _, store in pairs]
+
+
+def survey_all(engines: str, images: Sequence[str], rules: Sequence[Rule]) -> list[Survey]:
+    """Ask several engines everything, side by side.
+
+    Args:
+        engines: As in `at_hand`.
+        images: Valid names without a digest.
+        rules: The rules.
+
+    Returns:
+        The answers of each engine.
+
+    Raises:
+        EngineUnavailable: One of them could not be had.
+    """
+
+    def one(pair: tuple[str, str]) -> Survey:
+        with opened(*pair) as live:
+            return survey(live, images, rules)
+
+    pairs = at_hand(engines)
+    with concurrent.futures.ThreadPoolExecutor(len(pairs)) as pool:
+        return list(pool.map(one, pairs))

@@ -36,8 +36,9 @@ LABEL = "io.kitref.run"
 
 _TIMEOUT = 30  # seconds for one answer of an engine
 _NO_NAME = re.compile(
-    r"invalid reference|invalid repository name|must be lower ?case|parsing reference|normaliz"
-    r"|invalid tag|invalid digest|unsupported digest|cannot specify 64-byte",
+    r"invalid reference|invalid repository name|repository name must|must be lower ?case"
+    r"|parsing reference|normaliz|invalid format|unsupported transport|invalid tag|invalid digest"
+    r"|unsupported digest|cannot specify 64-byte",
     re.IGNORECASE,
 )
 _VERSION_REFUSED = re.compile(r"client version .* is too (old|new)", re.IGNORECASE)

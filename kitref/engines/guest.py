@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from kitref import errors
 from kitref.engines import attach, dind, places
+from kitref.reference import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,8 +89,12 @@ class Guest:
         self.engine.tag(image_id, name)
 
     def untag(self, name: str) -> None:
-        """Take a name off again."""
-        self.engine.remove(name)
+        """Take a name off again.
+
+        By its canonical form: `1` or `cafe` could be the beginning of an image's ID, even of
+        somebody else's, and engines take it for one where it fits.
+        """
+        self.engine.remove(parse(name).canonical)
 
     def own(self, name: str) -> str:
         """Return the name to use for a name in this engine.
@@ -140,8 +145,9 @@ def clean(engine: Engine, lease: places.Lease) -> bool:
         ours = {image for run in lease.content["runs"] for image, _ in engine.made_by(run)}
         for name in lease.content["names"]:
             # A name can have moved to another image since: then it is no longer ours.
-            if engine.ask(name).image_id in ours:
-                engine.remove(name)
+            canonical = parse(name).canonical
+            if engine.ask(canonical).image_id in ours:
+                engine.remove(canonical)
         for run in lease.content["runs"]:
             for image, names in engine.made_by(run):
                 if not names:  # somebody else's name keeps it

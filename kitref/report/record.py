@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
 
 import kitref
 
@@ -36,6 +37,33 @@ class Had:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What became of one answer of the baseline.
+
+    Attributes:
+        status: ``same``; ``changed``; ``new`` (the baseline does not have it); ``gone`` (the run
+            does not have it, though it asked such an engine); ``not-asked`` (no such engine could
+            be had, or it gave no answer).
+        behaviour: The behaviour class that the baseline is keyed by, ``docker-containerd``.
+        engine: The engine that answered, with its store and version; empty where none did.
+        image: The name as the user wrote it.
+        tagged_as: The name under which the image was tagged.
+        rule: The rule.
+        was: The name that was asked for and the outcome, as the baseline has them.
+        now: The same as the run has them.
+    """
+
+    status: Literal["same", "changed", "new", "gone", "not-asked"]
+    behaviour: str
+    engine: str
+    image: str
+    tagged_as: str
+    rule: str
+    was: str
+    now: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What came out of a run.
 
@@ -45,6 +73,8 @@ class Record:
         engines: The engines, those skipped too.
         results: How each notebook ended.
         lookups: Every look-up, as `kitref.tables.lookups` has them.
+        reproduced: Those of the reproduction alone: one image, two rules, every engine.
+        changes: What became of each answer of the baseline; empty where it was not compared.
         required: The titles of the engines that were required.
         folder: Where its files are.
     """
@@ -54,8 +84,10 @@ class Record:
     engines: tuple[Had, ...]
     results: tuple[runs.Result, ...]
     lookups: pd.DataFrame
+    reproduced: pd.DataFrame
     required: frozenset[str]
     folder: Path
+    changes: tuple[Change, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -70,7 +102,8 @@ class Record:
             return 4
         if skipped & self.required or len(skipped) == len(self.engines):
             return 3
-        return 1 if "failed" in ended else 0
+        broken = any(change.status in ("changed", "gone") for change in self.changes)
+        return 1 if "failed" in ended or broken else 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as results.json has it."""
@@ -85,6 +118,10 @@ class Record:
             "exit_code": self.exit_code,
             "engines": [_engine_json(had) for had in self.engines],
             "notebooks": [_result_json(result, self.folder) for result in self.results],
+            "baseline": dict(Counter(change.status for change in self.changes)),
+            "changes": [
+                dataclasses.asdict(change) for change in self.changes if change.status != "same"
+            ],
         }
 
 

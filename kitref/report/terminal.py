@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from kitref.report.record import Record
 
+_SHOWN = 20
 _STYLES = {
     "found": "green", "absent": "red", "refused": "yellow", "not-asked": "dim",
     "passed": "green", "failed": "red", "error": "bold red", "skipped": "yellow",
@@ -61,7 +63,7 @@ def progress() -> Iterator[Callable[[str, str], None]]:
 def show(record: Record) -> None:
     """Print what came out of a run: the matrix, what did not pass, and where the files are."""
     console = Console()
-    for image, lookups in record.lookups.groupby("image", sort=False):
+    for image, lookups in record.reproduced.groupby("image", sort=False):
         console.print(f"Is {image} found?", style="bold", highlight=False, markup=False)
         for rule, asked in dict(zip(lookups["rule"], lookups["asked"], strict=True)).items():
             console.print(f"  rule {rule} asks for {asked}", highlight=False, markup=False)
@@ -77,11 +79,35 @@ def show(record: Record) -> None:
         for status in ("passed", "failed", "error", "skipped")
     }
     console.print(", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)
+    _show_changes(console, record)
     missing = sorted(had.title for had in record.engines if had.engine is None)
     if required := sorted(record.required.intersection(missing)):
         console.print(f"required, and not had: {', '.join(required)}", style="yellow")
     for path in sorted(record.folder.iterdir()):
         console.print(path.as_posix(), highlight=False, soft_wrap=True, markup=False)
+
+
+def _show_changes(console: Console, record: Record) -> None:
+    """Print what became of the baseline: the counts, and the first of what differs."""
+    if not record.changes:
+        return
+    count = Counter(change.status for change in record.changes)
+    console.print(
+        "baseline: " + ", ".join(f"{n} {status}" for status, n in sorted(count.items())),
+        highlight=False,
+    )
+    differing = [c for c in record.changes if c.status in ("changed", "gone", "new")]
+    for change in differing[:_SHOWN]:
+        console.print(
+            f"{change.status}  {change.engine or change.behaviour}, rule {change.rule},"
+            f" {change.image} tagged {change.tagged_as or 'nothing'}:"
+            f" was {change.was or 'nothing'}; now {change.now or 'nothing'}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(differing) > _SHOWN:
+        console.print(f"and {len(differing) - _SHOWN} more, in results.json", highlight=False)
 
 
 def _matrix(matrix: pd.DataFrame) -> Table:

@@ -58,8 +58,12 @@ def test_a_killed_kit_leaves_no_engine(suite: str) -> None:
         holder.send_signal(signal.SIGKILL)
     assert _gone(engine)
     assert Path(folder).exists()
-    sweep()
-    assert not Path(folder).exists()
+    for _ in range(50):  # another run on this machine may be sweeping it just now
+        sweep()
+        if not Path(folder).exists():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{folder} was left")
 
 
 def test_a_stopped_engine_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,180 @@
+"""What engines are expected to answer, as small text files, and what became of it in a run.
+
+A file holds one behaviour class, so a new version of an engine is compared with what its kind has
+always answered. A line holds one name, tagged in one way, asked for in one way, the outcome, and
+the rules that ask so; lines are sorted, so that a change is a line in a diff.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from kitref import errors, stores
+from kitref.report.record import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+COLUMNS = ["image", "tagged_as", "asked", "outcome", "rules"]
+"""The columns of a file."""
+
+_OWN = re.compile(r"kitref-[0-9a-f]{12}-")
+"""What the kit puts into a name on a user's engine; it is another in every run."""
+
+
+class Key(NamedTuple):
+    """What an answer is an answer to."""
+
+    behaviour: str
+    image: str
+    tagged_as: str
+    rule: str
+
+
+class Answer(NamedTuple):
+    """The name that was asked for, the outcome, and the engine that gave it."""
+
+    asked: str
+    outcome: str
+    engine: str = ""
+
+    def __str__(self) -> str:
+        """Return it for a reader."""
+        return f"{self.asked}: {self.outcome}"
+
+
+def compare(lookups: pd.DataFrame, folder: Path) -> tuple[Change, ...]:
+    """Compare a run's look-ups with the baseline.
+
+    Args:
+        lookups: The look-ups, as `kitref.tables.lookups` has them.
+        folder: The folder of the baseline.
+
+    Returns:
+        What became of each answer, sorted; every engine's answer for itself.
+
+    Raises:
+        UsageError: There is no baseline, or a file of it is not one; names file and line.
+    """
+    expected = dict(_read(folder))
+    answers: dict[Key, list[Answer]] = {}
+    for key, answer in _answers(lookups):
+        answers.setdefault(key, []).append(answer)
+    # A user's engine is not asked for names that leave no room to make them unique.
+    asked = {
+        key.behaviour
+        for key, given in answers.items()
+        if any(not answer.engine.startswith("own-") for answer in given)
+    }
+    changes = []
+    for key in sorted(expected.keys() | answers.keys()):
+        was = expected.get(key)
+        for now in answers.get(key, []):
+            status = _status(was, now)
+            changes.append(_change(status, key, was, now))
+        if key not in answers:
+            status = "gone" if key.behaviour in asked else "not-asked"
+            changes.append(_change(status, key, was, None))
+    return tuple(changes)
+
+
+def update(lookups: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write the baseline from a run's look-ups.
+
+    Args:
+        lookups: The look-ups of a complete run.
+        folder: The folder to write to.
+
+    Returns:
+        The files.
+
+    Raises:
+        Finding: Two engines of one behaviour class answer differently; names both. Nothing is
+            written.
+    """
+    answers: dict[Key, Answer] = {}
+    for key, answer in _answers(lookups):
+        other = answers.setdefault(key, answer)
+        if other[:2] != answer[:2]:
+            raise errors.Finding(
+                f"{other.engine} and {answer.engine} are of one class, {key.behaviour}, and answer "
+                f"differently to {key.image} under rule {key.rule}: {other}, {answer}"
+            )
+    grouped: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for key, answer in answers.items():
+        line = (key.image, key.tagged_as, answer.asked, answer.outcome)
+        grouped.setdefault(key.behaviour, {}).setdefault(line, []).append(key.rule)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_write(folder / f"{name}.csv", lines) for name, lines in sorted(grouped.items())]
+
+
+def _write(path: Path, lines: dict[tuple[str, ...], list[str]]) -> Path:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((*line, " ".join(sorted(rules))) for line, rules in sorted(lines.items()))
+    partial.replace(path)
+    return path
+
+
+def _read(folder: Path) -> Iterator[tuple[Key, Answer]]:
+    """Yield the answers that a baseline holds."""
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        raise errors.UsageError(
+            f"there is no baseline in {folder}", remedy="make one with --update-baseline"
+        )
+    for path in paths:
+        with path.open(newline="") as file:
+            rows = csv.reader(file)
+            for row in rows:
+                if rows.line_num == 1 and row == COLUMNS:
+                    continue
+                if rows.line_num == 1 or len(row) != len(COLUMNS) or row[3] not in _OUTCOMES:
+                    raise errors.UsageError(
+                        f"{path}:{rows.line_num}: not a line of a baseline: {','.join(row)[:80]!r}",
+                        remedy="restore the file from version control",
+                    )
+                image, tagged_as, asked, outcome, rules = row
+                for rule in rules.split():
+                    yield Key(path.stem, image, tagged_as, rule), Answer(asked, outcome)
+
+
+def _answers(lookups: pd.DataFrame) -> Iterable[tuple[Key, Answer]]:
+    """Yield the answers of a run."""
+    for row in lookups.itertuples():
+        kind = "podman" if row.store == "podman" else "docker"
+        behaviour = stores.classify(kind, str(row.store), str(row.version)).name
+        key = Key(behaviour, str(row.image), _OWN.sub("", str(row.tagged_as)), str(row.rule))
+        engine = f"{row.engine}/{row.store} {row.version}"
+        yield key, Answer(_OWN.sub("", str(row.asked)), str(row.outcome), engine)
+
+
+def _status(was: Answer | None, now: Answer) -> str:
+    if now.outcome == "not-asked":
+        return "not-asked"
+    if was is None:
+        return "new"
+    return "same" if was[:2] == now[:2] else "changed"
+
+
+def _change(status: str, key: Key, was: Answer | None, now: Answer | None) -> Change:
+    return Change(
+        status=status,  # type: ignore[arg-type]
+        behaviour=key.behaviour,
+        engine=now.engine if now else "",
+        image=key.image,
+        tagged_as=key.tagged_as,
+        rule=key.rule,
+        was=str(was or ""),
+        now=str(now or ""),
+    )
+
+
+_OUTCOMES = frozenset(("found", "absent", "refused"))

@@ -1,0 +1,213 @@
+"""Many look-ups: every name of a set, tagged in several ways, asked for as every rule makes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from kitref import errors
+from kitref.engines.engine import Lookup
+from kitref.engines.guest import Guest, staying
+from kitref.reference import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from kitref.engines.engine import Engine
+    from kitref.rules import Rule
+
+COLLIDING = ("bastion.io/foo:local", "docker.io/bastion.io/foo:local")
+"""Two names with one familiar form."""
+
+BY_ID = {
+    "docker": {
+        "the ID": "found",
+        "its first 12 digits": "found",
+        "docker.io/library/ and those": "absent",
+    },
+    "podman": {
+        "the ID": "found",
+        "its first 12 digits": "absent",
+        "docker.io/library/ and those": "absent",
+    },
+}
+"""What an engine answers to an image's ID: Docker looks for IDs and their beginnings beside names;
+Podman's Docker API takes anything shorter than a whole ID for a short name of Docker Hub."""
+
+NOBODY = "kitref.invalid/anchor:kitref"
+"""A name that no case has; it keeps the image while the other names come and go."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Collision:
+    """Two names, two images: what an engine answers when both are tagged.
+
+    Attributes:
+        names: The two names, in the order in which they were tagged.
+        tagged: The IDs of the two images, in that order.
+        answered: The IDs that the engine gave for the two names.
+    """
+
+    names: tuple[str, str]
+    tagged: tuple[str, str]
+    answered: tuple[str | None, str | None]
+
+    @property
+    def kept_apart(self) -> bool:
+        """Whether each name still leads to its own image."""
+        return self.tagged == self.answered
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What one engine answered to everything that it was asked.
+
+    Attributes:
+        engine: The engine.
+        image_id: The ID of the image that all names were put on.
+        lookups: The look-ups.
+        collision: Two names with the same familiar form, and what became of them.
+        by_id: What the engine answers to the image's ID, its first digits, and what the fixed rule
+            makes of those: an ID is no name, and outside what the rule promises.
+    """
+
+    engine: Engine
+    image_id: str
+    lookups: tuple[Lookup, ...]
+    collision: Collision
+    by_id: dict[str, str]
+
+
+def survey(engine: Engine, images: Sequence[str], rules: Sequence[Rule]) -> Survey:
+    """Ask an engine everything: every name, two names that may collide, an ID.
+
+    Args:
+        engine: The engine.
+        images: Valid names without a digest.
+        rules: The rules.
+
+    Returns:
+        Its answers.
+    """
+    image_id, lookups = ask_all(engine, images, rules)
+    return Survey(
+        engine=engine,
+        image_id=image_id,
+        lookups=tuple(lookups),
+        collision=collide(engine, *COLLIDING),
+        by_id=ask_by_id(engine),
+    )
+
+
+def ask_by_id(engine: Engine) -> dict[str, str]:
+    """Ask an engine for an image by its ID.
+
+    Args:
+        engine: The engine.
+
+    Returns:
+        The outcome for the whole ID, for its first twelve digits, and for those as the fixed rule
+        would expand them if they were a name.
+    """
+    with staying(engine) as guest:
+        digits = guest.image(tagged_as=NOBODY).partition(":")[2]
+        return {
+            "the ID": engine.ask(digits).outcome,
+            "its first 12 digits": engine.ask(digits[:12]).outcome,
+            "docker.io/library/ and those": engine.ask(f"docker.io/library/{digits[:12]}").outcome,
+        }
+
+
+def ask_all(
+    engine: Engine,
+    images: Sequence[str],
+    rules: Sequence[Rule],
+    report: Callable[[int, int], None] = lambda _done, _all: None,
+) -> tuple[str, list[Lookup]]:
+    """Ask an engine for every name as every rule makes it.
+
+    Each name is alone in the store while it is asked for, tagged as it was written and, in a
+    second round, under its canonical name. Names that one rule and another make alike are asked
+    for once.
+
+    Args:
+        engine: The engine.
+        images: Valid names without a digest, which cannot be tagged.
+        rules: The rules.
+        report: Called with how many names are done, and of how many.
+
+    Returns:
+        The ID of the one image that all names were put on, and the look-ups. ``tagged_as`` is empty
+        where the engine would not take the name.
+    """
+    lookups: list[Lookup] = []
+    with staying(engine) as guest:
+        image_id = guest.image(tagged_as=NOBODY)
+        for done, image in enumerate(images):
+            report(done, len(images))
+            if not _fits(guest, image):
+                continue  # at the limit of a name's length: no room to make it the kit's own
+            for tagged_as in dict.fromkeys((image, _canonical(image))):
+                lookups.extend(_ask(guest, image_id, image, tagged_as, rules))
+        report(len(images), len(images))
+    return image_id, lookups
+
+
+def collide(engine: Engine, first: str, second: str) -> Collision:
+    """Tag two images with two names and ask for both.
+
+    Args:
+        engine: The engine.
+        first: The name that is tagged first.
+        second: The name that is tagged second.
+
+    Returns:
+        What came of it. In a graph store two names can share one key: the second then takes the
+        first one's place without a word.
+    """
+    with staying(engine) as guest:
+        names = (guest.own(first), guest.own(second))
+        tagged = (guest.image(tagged_as=first), guest.image(tagged_as=second))
+        answered = (engine.ask(names[0]).image_id, engine.ask(names[1]).image_id)
+    return Collision(names=(first, second), tagged=tagged, answered=answered)
+
+
+def _ask(
+    guest: Guest, image_id: str, image: str, tagged_as: str, rules: Iterable[Rule]
+) -> list[Lookup]:
+    """Ask for one name, tagged in one way, as every rule makes it."""
+    name = guest.own(tagged_as)
+    try:
+        guest.tag(image_id, name)
+    except errors.EngineUnavailable:
+        # Some engines refuse a name that is valid elsewhere (`Foo/bar`); asking still tells.
+        name = ""
+    expansions = [rule.expand(guest.own(image)) for rule in rules]
+    answers = {asked: guest.engine.ask(asked) for asked in {e.asked for e in expansions}}
+    if name:
+        guest.untag(name)
+    return [
+        Lookup(
+            engine=guest.engine,
+            expansion=expansion,
+            image=image,
+            tagged_as=name,
+            outcome=answer.outcome,
+            image_id=answer.image_id,
+            detail=answer.detail,
+        )
+        for expansion in expansions
+        if (answer := answers[expansion.asked])
+    ]
+
+
+def _fits(guest: Guest, image: str) -> bool:
+    try:
+        parse(guest.own(_canonical(image)))
+    except errors.InvalidReference:
+        return False
+    return True
+
+
+def _canonical(image: str) -> str:
+    return parse(image).canonical
