@@ -14,7 +14,7 @@ import kitref
 from kitref import baseline as baselines
 from kitref import engines, errors, runs, tables
 from kitref.engines import dind, places, private
-from kitref.report import picture
+from kitref.report import html, junit, picture
 from kitref.report.record import Change, Had, Record
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def regress(
         report: Called with an engine's or a notebook's title and its new state, in words.
 
     Returns:
-        The record; its files are ``results.json``, ``lookups.csv``, ``reproduce.svg`` and the
-        executed notebooks.
+        The record; its files are ``results.json``, ``junit.xml``, ``report.html``,
+        ``lookups.csv``, ``reproduce.svg`` and the executed notebooks.
 
     Raises:
         UsageError: A parameter, an engine or a required engine is not known; nothing was run.
@@ -228,6 +228,8 @@ def _write(record: Record, folder: Path) -> None:
             alt=f"{len(matrix)} engines and stores by rule; the same as a table in lookups.csv",
         )
     (folder / "results.json").write_text(json.dumps(record.as_json(), indent=2) + "\n")
+    junit.write(record, folder / "junit.xml")
+    html.write(record, folder / "report.html")
 
 
 def _check_values(parameters: dict[str, Any]) -> None:

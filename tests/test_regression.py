@@ -53,7 +53,7 @@ def test_a_run_and_what_it_writes(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert "\x1b" not in run.stdout
     assert sorted(path.name for path in latest.iterdir()) == [
-        "lookups.csv", "notebooks", "reproduce.svg", "results.json",
+        "junit.xml", "lookups.csv", "notebooks", "report.html", "reproduce.svg", "results.json",
     ]  # fmt: skip
     with (latest / "lookups.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -81,6 +81,9 @@ def test_a_run_and_what_it_writes(tmp_path: Path) -> None:
         executed = json.loads((latest / notebook["executed"]).read_text())
         assert executed["metadata"]["papermill"]["exception"] is None
     assert ET.parse(latest / "reproduce.svg").getroot().tag.endswith("svg")  # noqa: S314 - our own
+    junit = ET.parse(latest / "junit.xml").getroot()  # noqa: S314 - our own
+    assert len(junit.findall(".//testcase")) > 1000
+    assert junit.findall(".//failure") == []
     assert "passed" in run.stdout
     assert "lookups.csv" in run.stdout
 

@@ -112,9 +112,12 @@ def show(records: Sequence[Comparison], said: str) -> None:
     # Where nobody looks, and nobody says how wide it is, a table need not be cut to 80 columns.
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
     console = Console(width=wide, highlight=False)
-    if records:
-        console.print(as_table(records))
-    console.print(said, markup=False)
+    with console.capture() as page:
+        if records:
+            console.print(as_table(records))
+        console.print(said, markup=False)
+    # Not by rich: it would end the program itself, as with a finding, when nobody reads on.
+    sys.stdout.write(page.get())
 
 
 def summary(records: Sequence[Comparison]) -> str:
