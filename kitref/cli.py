@@ -7,6 +7,7 @@ Each command imports what it needs when it runs, so that none waits for what it 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ class _Kit(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Run a command, and turn what it raises into an exit code."""
+        _buffer_output()
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -58,6 +60,20 @@ class _Kit(click.Group):
             click.secho("kitref: crashed; please report the above", err=True, fg="red")
             ctx.exit(_CRASH)
         return result
+
+
+def _buffer_output() -> None:
+    """Give the output a buffer where PYTHONUNBUFFERED took it away.
+
+    Without one, Python hands each text to the system once, and drops what a pipe does not take.
+    """
+    if sys.stdout and isinstance(sys.stdout.buffer, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(sys.stdout.buffer),
+            encoding=sys.stdout.encoding,
+            errors=sys.stdout.errors,
+            line_buffering=True,
+        )
 
 
 def _end_on_sigterm() -> None:

@@ -6,6 +6,7 @@ import csv
 import importlib
 import io
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -428,10 +429,16 @@ def test_the_exit_code(names: str, arguments: list[str], code: int) -> None:
     assert bool(result.stderr) == (code == 2)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("form", ["table", "csv"])
-def test_a_reader_that_goes_away_is_no_finding(form: str) -> None:
+def test_a_reader_that_goes_away_is_no_finding(form: str, unbuffered: str) -> None:
     command = [sys.executable, "-m", "kitref", "compare", "--format", form]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    ) as run:
         assert run.stdout
         assert run.stderr
         run.stdout.read(1)
