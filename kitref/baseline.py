@@ -8,14 +8,16 @@ the rules that ask so; lines are sorted, so that a change is a line in a diff.
 from __future__ import annotations
 
 import csv
+import functools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from kitref import errors, stores
+from kitref import compare as names
+from kitref import corpus, errors, stores
 from kitref.report.record import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -37,11 +39,11 @@ class Key(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The name that was asked for, the outcome, and the engine that gave it."""
+    """The name that was asked for, the outcome, and who says so: an engine, or a file and line."""
 
     asked: str
     outcome: str
-    engine: str = ""
+    source: str
 
     def __str__(self) -> str:
         """Return it for a reader."""
@@ -69,17 +71,19 @@ def compare(lookups: pd.DataFrame, folder: Path) -> tuple[Change, ...]:
     asked = {
         key.behaviour
         for key, given in answers.items()
-        if any(not answer.engine.startswith("own-") for answer in given)
+        if any(not answer.source.startswith("own-") for answer in given)
     }
     changes = []
     for key in sorted(expected.keys() | answers.keys()):
         was = expected.get(key)
         for now in answers.get(key, []):
             status = _status(was, now)
-            changes.append(_change(status, key, was, now))
+            why = _cause(key, was, now, expected) if was and status == "changed" else ""
+            changes.append(_change(status, key, was, now, why))
         if key not in answers:
             status = "gone" if key.behaviour in asked else "not-asked"
-            changes.append(_change(status, key, was, None))
+            why = f"{was.source}: this was not asked" if was and status == "gone" else ""
+            changes.append(_change(status, key, was, None, why))
     return tuple(changes)
 
 
@@ -102,7 +106,7 @@ def update(lookups: pd.DataFrame, folder: Path) -> list[Path]:
         other = answers.setdefault(key, answer)
         if other[:2] != answer[:2]:
             raise errors.Finding(
-                f"{other.engine} and {answer.engine} are of one class, {key.behaviour}, and answer "
+                f"{other.source} and {answer.source} are of one class, {key.behaviour}, and answer "
                 f"differently to {key.image} under rule {key.rule}: {other}, {answer}"
             )
     grouped: dict[str, dict[tuple[str, ...], list[str]]] = {}
@@ -143,7 +147,8 @@ def _read(folder: Path) -> Iterator[tuple[Key, Answer]]:
                     )
                 image, tagged_as, asked, outcome, rules = row
                 for rule in rules.split():
-                    yield Key(path.stem, image, tagged_as, rule), Answer(asked, outcome)
+                    key = Key(path.stem, image, tagged_as, rule)
+                    yield key, Answer(asked, outcome, f"{path}:{rows.line_num}")
 
 
 def _answers(lookups: pd.DataFrame) -> Iterable[tuple[Key, Answer]]:
@@ -164,16 +169,47 @@ def _status(was: Answer | None, now: Answer) -> str:
     return "same" if was[:2] == now[:2] else "changed"
 
 
-def _change(status: str, key: Key, was: Answer | None, now: Answer | None) -> Change:
+def _cause(key: Key, was: Answer, now: Answer, expected: Mapping[Key, Answer]) -> str:
+    """Return what changed: the rule, the engine, or the file that says what is expected."""
+    edited = f"{was.source}: the baseline was edited, or is out of date:"
+    if was.asked != now.asked:
+        if now.asked in _known(key, expected):
+            return f"{edited} rule {key.rule} makes {now.asked} of it, as ever"
+        goes, went = (names.pull_host(key.rule, each.asked) or "no host" for each in (now, was))
+        pull = f"goes to {goes}, not to {went}" if goes != went else f"still goes to {goes}"
+        return f"rule {key.rule} changed: it asks for another name; a pull {pull}"
+    behaviour = stores.CLASSES[key.behaviour]
+    model = stores.predict(behaviour, tagged_as=key.tagged_as or stores.NOBODY, asked=now.asked)
+    if model == now.outcome:
+        return f"{edited} the engine answers as the model of its store does"
+    return f"the engine changed: {model} is also what the model of its store says"
+
+
+def _known(key: Key, expected: Mapping[Key, Answer]) -> set[str]:
+    """Return what a rule is known to make of a name, from elsewhere than a line of the baseline."""
+    if key.rule == "fixed":
+        return _by_hand().get(key.image, set())
+    others = (key._replace(behaviour=name) for name in stores.CLASSES)
+    return {expected[other].asked for other in others if other in expected and other != key}
+
+
+@functools.cache
+def _by_hand() -> dict[str, set[str]]:
+    """Return what the corpus says that the fixed rule makes of each name."""
+    return {case.text: {case.expanded} for case in corpus.load() if case.expanded}
+
+
+def _change(status: str, key: Key, was: Answer | None, now: Answer | None, why: str) -> Change:
     return Change(
         status=status,  # type: ignore[arg-type]
         behaviour=key.behaviour,
-        engine=now.engine if now else "",
+        engine=now.source if now else "",
         image=key.image,
         tagged_as=key.tagged_as,
         rule=key.rule,
         was=str(was or ""),
         now=str(now or ""),
+        why=why,
     )
 
 

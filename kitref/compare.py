@@ -318,11 +318,29 @@ def _ask(name: Name, each: Rule) -> Asked:
         rule=each.name,
         asked=asked,
         reason=reason,
-        host=None if read is None else _host(each, asked or "", read),
+        host=None if asked is None else pull_host(each.name, asked),
         meant=meant.canonical if meant else "",
         registry=meant.domain if meant else "",
         verdict=_verdict(meant, read),
     )
+
+
+def pull_host(rule: str, asked: str) -> str | None:
+    """Return the host that a pull goes to.
+
+    Args:
+        rule: The name of the rule by which the name was expanded.
+        asked: The expanded name.
+
+    Returns:
+        The host; empty where the name has none, None where it is no reference.
+    """
+    read = _parsed(asked)
+    # Kept: before v0.8 LinuxKit pulled through Docker, which reads the name as it is meant.
+    if read is None or rule == "none":
+        return read and read.domain
+    first, slash, _ = asked.partition("/")
+    return first if slash else ""
 
 
 def _parsed(text: str) -> Reference | None:
@@ -330,14 +348,6 @@ def _parsed(text: str) -> Reference | None:
         return parse(text)
     except InvalidReference:
         return None
-
-
-def _host(each: Rule, asked: str, read: Reference) -> str:
-    # Kept: before v0.8 LinuxKit pulled through Docker, which reads the name as it is meant.
-    if each.name == "none":
-        return read.domain
-    first, slash, _ = asked.partition("/")
-    return first if slash else ""
 
 
 def _verdict(meant: Reference | None, read: Reference | None) -> Verdict:
@@ -350,11 +360,8 @@ def _said(behaviour: stores.BehaviourClass, asked: Asked) -> Said:
     if asked.asked is None:
         return "not-asked"
     # No image can be tagged with what is no name, so nothing is there to be found.
-    tagged_as = _NOBODYS if asked.verdict == "invalid" else asked.name.text
+    tagged_as = stores.NOBODY if asked.verdict == "invalid" else asked.name.text
     return stores.predict(behaviour, tagged_as=tagged_as, asked=asked.asked)
-
-
-_NOBODYS: Final = "kitref.invalid/nobody/asks/for:this"
 
 
 # Files of names.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from kitref import errors
 from kitref.grammar import PATH_LIMIT
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Outcome = Literal["found", "absent", "refused"]
 """What a store can say about a name."""
+
+NOBODY: Final = "kitref.invalid/anchor:kitref"
+"""A name that nobody asks for: that of the image, where what is asked for is no name."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,60 @@ def test_a_change_says_both_values_the_engine_and_the_name(folder: Path) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        pytest.param(
+            (*ABSENT[:-1], "found"),
+            "the engine changed: absent is also what the model of its store says",
+            id="engine",
+        ),
+        pytest.param(
+            (*ABSENT[:-2], "b", "absent"),
+            "rule 9bb26e4c3 changed: it asks for another name;"
+            " a pull goes to no host, not to docker.io",
+            id="old-rule",
+        ),
+        pytest.param(
+            ("docker-trixie", "26.1.5", "containerd", "fixed", *["com/foo"] * 2, "a.io/b", "found"),
+            "rule fixed changed: it asks for another name; a pull goes to a.io, not to docker.io",
+            id="rule",
+        ),
+    ],
+)
+def test_a_change_says_what_changed(tmp_path: Path, row: tuple[str, ...], why: str) -> None:
+    hub = (*FOUND[:4], "com/foo", "com/foo", "docker.io/com/foo", "found")
+    baseline.update(_lookups(ABSENT, hub), tmp_path)
+    (change,) = (c for c in baseline.compare(_lookups(row), tmp_path) if c.status == "changed")
+    assert change.why == why
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "why"),
+    [
+        pytest.param(
+            "b,found",
+            "b,absent",
+            "the engine answers as the model of its store does",
+            id="outcome",
+        ),
+        pytest.param(
+            "docker.io/com/foo", "com/foo", "rule fixed makes docker.io/com/foo of it, as ever",
+            id="asked",
+        ),
+    ],
+)  # fmt: skip
+def test_a_tampered_baseline_is_told_from_a_changed_engine(
+    tmp_path: Path, was: str, becomes: str, why: str
+) -> None:
+    rows = FOUND, (*FOUND[:4], "com/foo", "com/foo", "docker.io/com/foo", "found")
+    (file,) = baseline.update(_lookups(*rows), tmp_path)
+    file.write_text(file.read_text().replace(was, becomes, 1))
+    (change,) = (c for c in baseline.compare(_lookups(*rows), tmp_path) if c.status == "changed")
+    line = 2 if was == "b,found" else 3
+    assert change.why == f"{file}:{line}: the baseline was edited, or is out of date: {why}"
+
+
 def test_names_of_a_users_engine_are_compared_without_what_makes_them_unique(folder: Path) -> None:
     own = "a.io/kitref-0123456789ab-b"
     row = ("own-docker", "29.0.0", "containerd", "fixed", own, "a.io/b", own, "found")

@@ -8,9 +8,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from kitref import engines
+
+if TYPE_CHECKING:
+    from kitref.engines import Engine
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -37,7 +42,7 @@ def cells_of(notebook: Path, kind: str = "code") -> list[tuple[str, list[str]]]:
 
 
 def nbval(
-    notebook: Path, folder: Path, *, option: str = "--nbval"
+    notebook: Path, folder: Path, *, option: str = "--nbval", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a notebook, and compare every output with the one that it was saved with."""
     names = (
@@ -54,7 +59,7 @@ def nbval(
         text=True,
         timeout=300,
         cwd=folder,
-        env={**os.environ, **places},
+        env={**os.environ, **places, **environment},
     )
 
 
@@ -107,6 +112,18 @@ def test_an_offline_notebook_runs_with_other_parameters(notebook: Path, tmp_path
     copy.write_text(content)
     run = nbval(copy, tmp_path, option="--nbval-lax")
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@live
+def test_a_live_notebook_runs_with_its_default_parameters(
+    notebook: Path, tmp_path: Path, docker: Engine
+) -> None:
+    """Lax, as it is kept without outputs; what the live answers are, the notebook itself checks."""
+    had = {"url": docker.url, "name": docker.name, "source": docker.source}
+    shared = json.dumps({"private/any": had})
+    run = nbval(notebook, tmp_path, option="--nbval-lax", **{engines.RUNNING: shared})
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert f"{len(cells_of(notebook))} passed" in run.stdout
 
 
 @offline

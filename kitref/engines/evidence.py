@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitref import errors, stores
-from kitref.engines.matrix import BY_ID, NOBODY
+from kitref.engines.matrix import BY_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,7 +64,7 @@ def _unlike_model(each: Survey, behaviour: stores.BehaviourClass) -> Iterator[st
                 f"{each.engine.title}: {question} was not asked ({lookup.detail})",
                 remedy="run it again with a live engine",
             )
-        model = stores.predict(behaviour, tagged_as=lookup.tagged_as or NOBODY, asked=asked)
+        model = stores.predict(behaviour, tagged_as=lookup.tagged_as or stores.NOBODY, asked=asked)
         if lookup.outcome != model:
             yield f"{question}: the model says {model}, the engine says {lookup.outcome}"
         elif lookup.image_id not in (None, each.image_id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from kitref import errors
+from kitref import errors, stores
 from kitref.engines.engine import Lookup
 from kitref.engines.guest import Guest, staying
 from kitref.reference import parse
@@ -33,9 +33,6 @@ BY_ID = {
 }
 """What an engine answers to an image's ID: Docker looks for IDs and their beginnings beside names;
 Podman's Docker API takes anything shorter than a whole ID for a short name of Docker Hub."""
-
-NOBODY = "kitref.invalid/anchor:kitref"
-"""A name that no case has; it keeps the image while the other names come and go."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +107,7 @@ def ask_by_id(engine: Engine) -> dict[str, str]:
         would expand them if they were a name.
     """
     with staying(engine) as guest:
-        digits = guest.image(tagged_as=NOBODY).partition(":")[2]
+        digits = guest.image(tagged_as=stores.NOBODY).partition(":")[2]
         return {
             "the ID": engine.ask(digits).outcome,
             "its first 12 digits": engine.ask(digits[:12]).outcome,
@@ -142,7 +139,7 @@ def ask_all(
     """
     lookups: list[Lookup] = []
     with staying(engine) as guest:
-        image_id = guest.image(tagged_as=NOBODY)
+        image_id = guest.image(tagged_as=stores.NOBODY)
         for done, image in enumerate(images):
             report(done, len(images))
             if not _fits(guest, image):

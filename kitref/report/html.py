@@ -192,6 +192,7 @@ def _differing(record: Record) -> _Table:
             _Column("new value", "name"),
             _Column("engine", "title"),
             _Column("behaviour"),
+            _Column("reason", "prose"),
             _Column("reproduce", "command"),
         ],
         rows=[
@@ -201,6 +202,7 @@ def _differing(record: Record) -> _Table:
                 change.now or "none",
                 change.engine or "none",
                 change.behaviour,
+                change.why,
                 junit.rerun(record, change),
             ]
             for change in record.changes

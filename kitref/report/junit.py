@@ -170,6 +170,7 @@ def _comparison(change: Change) -> str:
         "engine": change.engine or "none",
         "old value": change.was or "none",
         "new value": change.now or "none",
+        "why": change.why or "none",
     }
     return "\n".join(f"{f'{name}:':<11}{value}" for name, value in lines.items())
 

@@ -51,6 +51,7 @@ class Change:
         rule: The rule.
         was: The name that was asked for and the outcome, as the baseline has them.
         now: The same as the run has them.
+        why: Where it is changed or gone, what did that: the rule, the engine, or the baseline.
     """
 
     status: Literal["same", "changed", "new", "gone", "not-asked"]
@@ -61,6 +62,7 @@ class Change:
     rule: str
     was: str
     now: str
+    why: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,7 +101,8 @@ def _show_changes(console: Console, record: Record) -> None:
         console.print(
             f"{change.status}  {change.engine or change.behaviour}, rule {change.rule},"
             f" {change.image} tagged {change.tagged_as or 'nothing'}:"
-            f" was {change.was or 'nothing'}; now {change.now or 'nothing'}",
+            f" was {change.was or 'nothing'}; now {change.now or 'nothing'}"
+            + (f"\n         {change.why}" if change.why else ""),
             markup=False,
             highlight=False,
             soft_wrap=True,

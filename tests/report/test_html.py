@@ -16,7 +16,7 @@ import pytest
 from kitref import tables
 from kitref.report import html
 from kitref.report.record import Record
-from tests.report.test_junit import HOSTILE, IMAGE, NOT_ASKED, SEVERAL, SHOWN, make
+from tests.report.test_junit import HOSTILE, IMAGE, NOT_ASKED, SEVERAL, SHOWN, WHY, make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +153,7 @@ def test_failures_and_what_reproduces_them(page: _Page) -> None:
     found, absent = f"{IMAGE}: found", f"docker.io/{IMAGE}: absent"
     live, command = "docker-trixie/containerd", "kitref regress --engine docker-trixie/containerd"
     assert page.rows("table-differing") == [
-        [name, name, "fixed", status, found, now, engine, "docker-containerd", command]
+        [name, name, "fixed", status, found, now, engine, "docker-containerd", WHY, command]
         for name, status, now, engine in (
             (IMAGE, "≠ changed", absent, f"{live} 26.1.5"),
             (SHOWN, "≠ changed", absent, f"{live} 26.1.5"),

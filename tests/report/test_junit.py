@@ -51,6 +51,7 @@ NOT_ASKED = (
     "no engine of behaviour class docker-graph gave an answer;"
     " docker-sid/graph was skipped: apt could not fetch it"
 )
+WHY = "rule fixed changed"
 REGRESS = "kitref regress --engine docker-trixie/containerd"
 PAPERMILL = "papermill notebooks/01-reproduce.ipynb out.ipynb -p engine docker-trixie -p store"
 
@@ -81,6 +82,7 @@ def _change(
         rule="fixed",
         was="" if status == "new" else f"{IMAGE}: found",
         now=f"docker.io/{IMAGE}: absent" if engine else "",
+        why=WHY if status in ("changed", "gone") else "",
     )
 
 
@@ -218,6 +220,7 @@ def test_a_changed_answer_says_what_was_and_what_is(root: ET.Element) -> None:
         "engine:    docker-trixie/containerd 26.1.5",
         f"old value: {IMAGE}: found",
         f"new value: docker.io/{IMAGE}: absent",
+        f"why:       {WHY}",
         f"reproduce: {REGRESS}",
     ]
 
