@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitref import InvalidReference, corpus, expand, parse
+from kitref import InvalidReference, corpus, expand, parse, rule
+from kitref.compare import pull_host
 from kitref.errors import CorpusError
 
 DATA = Path(str(resources.files("kitref") / "data"))
@@ -125,9 +126,15 @@ def test_parse_agrees(case: corpus.Case) -> None:
 
 
 @pytest.mark.parametrize("case", VALID, ids=ids)
-def test_expand_agrees(case: corpus.Case) -> None:
-    assert expand(case.text) == case.expanded
-    assert expand(case.text, with_tag=True) == case.expanded_with_tag
+def test_the_fixed_rule_agrees(case: corpus.Case) -> None:
+    for with_tag, expected in ((False, case.expanded), (True, case.expanded_with_tag)):
+        asked = rule("fixed").expand(case.text, with_tag).asked
+        goes, should = pull_host("fixed", asked), pull_host("fixed", expected or "")
+        assert expand(case.text, with_tag) == asked
+        assert asked == expected, (
+            f"rule fixed, {case.text}: asks for {asked}, expected {expected};"
+            f" a pull goes to {goes or 'no host'}, expected {should or 'no host'}"
+        )
 
 
 @pytest.mark.parametrize("case", VALID, ids=ids)
