@@ -46,6 +46,18 @@ class CorpusError(UsageError):
     """A corpus that cannot be read: the file, the line, and what was expected there."""
 
 
+class BuildFileError(UsageError):
+    """A LinuxKit file that cannot be read or that LinuxKit refuses: file, line and column."""
+
+
+class CredentialsError(UsageError):
+    """Docker's configuration or a helper of it gives no login and no plain no; says why."""
+
+
+class Unpullable(KitrefError, ValueError):
+    """A name that LinuxKit's registry library takes for none: no registry is asked for it."""
+
+
 class Finding(KitrefError):
     """A check did not hold: a regression, or an engine that answers otherwise than expected."""
 
