@@ -78,6 +78,8 @@ class Answer:
     outcome: Outcome
     image_id: str | None = None
     detail: str = ""
+    arch: str = ""
+    """The image's architecture, in Go's words; empty where none was found."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,18 +169,21 @@ class Engine:
         """Close the connections."""
         self._client.close()
 
-    def ask(self, name: str) -> Answer:
+    def ask(self, name: str, *, api_version: str = "") -> Answer:
         """Ask for an image by its raw name.
 
         Args:
             name: Any text; it is sent as it is, percent-encoded.
+            api_version: The Engine API version to ask in; by default the engine's highest. An
+                engine that refuses it was `not-asked`, and says so.
 
         Returns:
             The engine's answer. A redirect is none: the engine's router cleans paths such as
             ``a//b`` before anything looks at the name, so the question was not asked.
         """
         path = urllib.parse.quote(name, safe="/:@", errors="surrogateescape")
-        url = f"{self._client.base_url}/v{self._client.api_version}/images/{path}/json"
+        version = api_version or self._client.api_version
+        url = f"{self._client.base_url}/v{version}/images/{path}/json"
         try:
             response = self._client.get(url, timeout=_TIMEOUT, allow_redirects=False)
         except (requests.RequestException, OSError) as error:
@@ -206,6 +211,21 @@ class Engine:
             image_id=answer.image_id,
             detail=answer.detail,
         )
+
+    def names(self) -> list[str]:
+        """List the names of all images, as the engine shows them: familiar, with their tags.
+
+        Raises:
+            EngineUnavailable: The engine did not say.
+        """
+        try:
+            images = self._client.images()
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            raise errors.EngineUnavailable(
+                f"{self.title} would not list its images ({_innermost(error)})"
+            ) from error
+        names = {name for image in images for name in image.get("RepoTags") or []}
+        return sorted(name for name in names if "<none>" not in name)
 
     def load(self, run: str) -> str:
         """Load the smallest image that every engine takes, without a name.
@@ -305,6 +325,7 @@ def _read(response: requests.Response) -> Answer:
             return Answer(
                 outcome="found",
                 image_id=image_id if ":" in image_id else f"sha256:{image_id}",
+                arch=str(body.get("Architecture", "")),
             )
         # A router that knows no such path answers 404 too, but not about an image.
         case 404 if re.search(r"image", said, re.IGNORECASE):

@@ -1,0 +1,23 @@
+"""LinuxKit's whole path: its files, its clients, its order of look-ups, its cache, its log."""
+
+from __future__ import annotations
+
+from kitref.linuxkit.client import Client
+from kitref.linuxkit.files import Build, Name, alone, load, nitro_yaml
+from kitref.linuxkit.path import Path, Setting, Step, ask_docker, follow, follow_one, read
+
+__all__ = [
+    "Build",
+    "Client",
+    "Name",
+    "Path",
+    "Setting",
+    "Step",
+    "alone",
+    "ask_docker",
+    "follow",
+    "follow_one",
+    "load",
+    "nitro_yaml",
+    "read",
+]

@@ -1,0 +1,287 @@
+"""A name's whole path through `linuxkit build`, step by step: what was asked, what was answered.
+
+Expansion, containerd's reference parser, the Docker engine where the build asks it, LinuxKit's
+cache, the registry: the order of `imageSource` and `ImagePull` in LinuxKit's source. Every error of
+the Docker look-up is passed over there, and the next is tried.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import posixpath
+import re
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import unquote
+
+from kitref import errors
+from kitref.linuxkit import cache
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Iterable
+
+    from kitref.engines import Engine
+    from kitref.linuxkit.client import Client
+    from kitref.registry import Answer
+
+Stage = Literal["expansion", "parser", "docker", "cache", "registry"]
+Outcome = Literal["found", "absent", "refused", "not-asked"]
+
+_AT_ONCE: Final = 16  # engines answer look-ups side by side; more gain nothing
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The build whose path is followed.
+
+    Attributes:
+        client: The LinuxKit.
+        engine: The engine that it asks, or why that cannot be had.
+        docker: Whether the build is given `--docker`.
+        pull: Whether the build is given `--pull`.
+        arch: The architecture that is built for, in Go's words.
+        api_version: DOCKER_API_VERSION; empty where it is not set.
+        cache: The folder of LinuxKit's cache.
+        registry: Asks a registry for an expanded name.
+    """
+
+    client: Client
+    engine: Engine | errors.KitrefError
+    cache: pathlib.Path
+    registry: Callable[[str], Answer]
+    docker: bool = True
+    pull: bool = False
+    arch: str = "amd64"
+    api_version: str = ""
+
+    @property
+    def asks_docker(self) -> bool:
+        """Whether the Docker engine is asked at all."""
+        return (self.docker or self.client.always_docker) and not self.pull
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a path.
+
+    Attributes:
+        stage: Which.
+        asked: The name that was asked for, literally.
+        outcome: What came of it. `found` at the expansion and the parser: there is a name to go on
+            with. `not-asked` is no answer about the name: unreachable, refused for another reason,
+            or not on this build's path.
+        detail: Why, in words.
+        image_id: The image that an engine found, or the digest in a cache or registry.
+        wrong_arch: Whether the engine has the image in another architecture than is asked for.
+    """
+
+    stage: Stage
+    asked: str
+    outcome: Outcome
+    detail: str = ""
+    image_id: str = ""
+    wrong_arch: bool = False
+
+    def __str__(self) -> str:
+        """Return it in one line."""
+        said = f" ({self.detail})" if self.detail else ""
+        return f"{self.stage}: {errors.printable(self.asked)}: {self.outcome}{said}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """The path of one name.
+
+    Attributes:
+        text: The name as the user wrote it.
+        steps: What happens, in order, up to where it ends.
+        ends: Where: `engine`, `cache`, `registry` or `nowhere`.
+        answer: The registry's whole answer, where one was asked.
+    """
+
+    text: str
+    steps: tuple[Step, ...]
+    ends: str
+    answer: Answer | None = None
+
+    def step(self, stage: Stage) -> Step | None:
+        """Return the step of a stage; None where the path does not come to it."""
+        return next((step for step in self.steps if step.stage == stage), None)
+
+    @property
+    def asked(self) -> str:
+        """The name that the engine, the cache and the registry are asked for."""
+        return self.steps[min(1, len(self.steps) - 1)].asked
+
+
+def follow(texts: Iterable[str], setting: Setting) -> dict[str, Path]:
+    """Follow names side by side, each distinct name once.
+
+    Args:
+        texts: The names as the user wrote them.
+        setting: The build.
+
+    Returns:
+        The path of each distinct name.
+    """
+    distinct = list(dict.fromkeys(texts))
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        paths = pool.map(lambda text: follow_one(text, setting), distinct)
+        return dict(zip(distinct, paths, strict=True))
+
+
+def follow_one(text: str, setting: Setting) -> Path:
+    """Follow one name.
+
+    Args:
+        text: The name as the user wrote it.
+        setting: The build.
+
+    Returns:
+        Its path.
+    """
+    rule = setting.client.rule
+    try:
+        expansion = rule.expand(text)
+    except errors.InvalidReference as error:
+        step = Step(stage="expansion", asked=text, outcome="refused", detail=error.what)
+        return Path(text=text, steps=(step,), ends="nowhere")
+    steps = [
+        Step(
+            stage="expansion", asked=expansion.asked, outcome="found",
+            detail=f"rule {rule.name}: {expansion.reason}",
+        )
+    ]  # fmt: skip
+    try:
+        name = read(expansion.asked)
+    except ValueError as error:
+        steps.append(
+            Step(stage="parser", asked=expansion.asked, outcome="refused", detail=str(error))
+        )
+        return Path(text=text, steps=tuple(steps), ends="nowhere")
+    steps.append(Step(stage="parser", asked=name, outcome="found"))
+    for ends, look_up in (("engine", _docker), ("cache", _cache)):
+        steps.append(look_up(name, setting))
+        if steps[-1].outcome == "found":
+            return Path(text=text, steps=tuple(steps), ends=ends)
+    answer = setting.registry(name)
+    outcome: Outcome
+    match answer.outcome:
+        case "found" | "absent" | "refused":
+            outcome = answer.outcome
+        case _:
+            outcome = "not-asked"
+    steps.append(
+        Step(
+            stage="registry", asked=name, outcome=outcome, image_id=answer.digest,
+            detail=f"{answer.route}: {answer.detail}" if answer.host else answer.detail,
+        )
+    )  # fmt: skip
+    ends = "registry" if outcome == "found" else "nowhere"
+    return Path(text=text, steps=tuple(steps), ends=ends, answer=answer)
+
+
+def ask_docker(name: str, setting: Setting) -> Step:
+    """Ask the engine for a name as the client does, whether or not the build would.
+
+    Args:
+        name: The name, literally.
+        setting: The build.
+
+    Returns:
+        The step.
+    """
+    engine, client = setting.engine, setting.client
+    if isinstance(engine, errors.KitrefError):
+        return Step(stage="docker", asked=name, outcome="not-asked", detail=engine.what)
+    version = client.version_for(engine, setting.api_version)
+    answer = engine.ask(name, api_version=version)
+    detail = f"{engine.title} {engine.version}, API {version}: {answer.detail or answer.image_id}"
+    if answer.outcome == "found" and client.checks_arch and answer.arch != setting.arch:
+        return Step(
+            stage="docker", asked=name, outcome="absent", image_id=answer.image_id or "",
+            detail=f"{detail}, for {answer.arch}, and {setting.arch} is asked for",
+            wrong_arch=True,
+        )  # fmt: skip
+    return Step(
+        stage="docker", asked=name, outcome=answer.outcome, detail=detail,
+        image_id=answer.image_id or "",
+    )  # fmt: skip
+
+
+def _docker(name: str, setting: Setting) -> Step:
+    if setting.asks_docker:
+        return ask_docker(name, setting)
+    why = "--pull passes over it" if setting.pull else "only --docker asks it"
+    return Step(stage="docker", asked=name, outcome="not-asked", detail=why)
+
+
+def _cache(name: str, setting: Setting) -> Step:
+    if setting.pull:
+        return Step(stage="cache", asked=name, outcome="not-asked", detail="--pull passes over it")
+    if setting.client.always_docker:
+        return Step(stage="cache", asked=name, outcome="not-asked", detail="there is none yet")
+    found = cache.look_up(setting.cache, name, setting.arch)
+    return Step(
+        stage="cache", asked=name, outcome=found.outcome, detail=found.detail, image_id=found.digest
+    )
+
+
+# What Go's net/url lets stand in a host without brackets, escapes aside: RFC 3986 3.2.2, and the
+# characters that browsers send.
+_HOST: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:\[\]<>\"\x80-\U0010ffff]*")
+_PORT: Final = re.compile(r"(:[0-9]*)?")
+
+
+def read(text: str) -> str:
+    """Read a name as containerd's reference parser does, and return what that prints.
+
+    Source: `reference.Parse` and `Spec.String` of containerd: the text is read as a URL without its
+    scheme, the first ``:`` or ``@`` in its path begins the object.
+
+    Args:
+        text: The expanded name.
+
+    Returns:
+        The name that LinuxKit looks up.
+
+    Raises:
+        ValueError: The parser refuses it; says why.
+    """
+    if any(character < " " or character == "\x7f" for character in text):
+        raise ValueError("a control character in it")
+    rest = text.partition("#")[0].partition("?")[0]
+    authority, slash, path = rest.partition("/")
+    host = authority.rpartition("@")[2]
+    _check_host(host)
+    if not host:
+        raise ValueError("hostname required")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", path):
+        raise ValueError("an invalid escape in it")
+    path = unquote(slash + path, errors="surrogateescape")
+    at = re.search("[:@]", path)
+    found = path[at.start() :] if at else ""
+    locator = posixpath.normpath(f"{host}/{path[: at.start()] if at else path}")
+    if found.startswith(":"):
+        found = found[1:]
+        return f"{locator}:{found}" if found and found[0] != "@" else locator + found
+    return locator + found
+
+
+def _check_host(host: str) -> None:
+    """Refuse a host that Go's net/url refuses."""
+    if host.startswith("["):
+        inside, bracket, port = host.rpartition("]")
+        if not bracket:
+            raise ValueError("no ']' after the host")
+        if not _PORT.fullmatch(port):
+            raise ValueError(f"invalid port {port!r} after the host")
+        host = inside[1:]
+    elif ":" in host:
+        name, colon, port = host.rpartition(":")
+        if not _PORT.fullmatch(colon + port):
+            raise ValueError(f"invalid port {colon + port!r} after the host")
+        host = name
+    if not _HOST.fullmatch(host.replace("%", "")) or "%" in host:
+        raise ValueError("an invalid character in the host")
