@@ -22,6 +22,8 @@ _COMMANDS = {
     "parse": "names",
     "compare": "corpus",
     "oracle": "corpus",
+    "diagnose": "diagnose",
+    "bisect": "diagnose",
     "regress": "regress",
     "engines": "engines",
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kitref.linuxkit.client import Client
-from kitref.linuxkit.files import Build, Name, alone, load, nitro_yaml
+from kitref.linuxkit.client import Client, machine_arch
+from kitref.linuxkit.files import Build, Name, alone, load, nitro, nitro_yaml
 from kitref.linuxkit.path import Path, Setting, Step, ask_docker, follow, follow_one, read
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "follow",
     "follow_one",
     "load",
+    "machine_arch",
+    "nitro",
     "nitro_yaml",
     "read",
 ]

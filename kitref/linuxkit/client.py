@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -121,6 +122,12 @@ def api_version(environment: Mapping[str, str] = os.environ) -> str:
 def host(environment: Mapping[str, str] = os.environ) -> str:
     """Return the address of the engine that LinuxKit asks; it knows no docker CLI contexts."""
     return environment.get("DOCKER_HOST") or DEFAULT_HOST
+
+
+def machine_arch() -> str:
+    """Return this machine's architecture in Go's words, which LinuxKit builds for by default."""
+    machine = platform.machine().lower()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def _order(version: str) -> list[int]:

@@ -90,8 +90,9 @@ def load(paths: Iterable[str | os.PathLike[str]]) -> Build:
     }
     notes: list[str] = []
     services: dict[str, str] = {}
-    for path in paths:
-        file = _File(os.fspath(path))
+    for named in paths:
+        path = os.fspath(named)
+        file = _File(path, _decoded(path, _content(path)))
         root = file.compose(notes)
         file.check(root, services)
         kernel = [name for name in file.names(root) if name.section == "kernel"]
@@ -112,6 +113,12 @@ def alone(image: str) -> Build:
     """Return the build of one image that stands in no file."""
     name = Name(text=image, file="<image>", line=1, column=1, section="init", source=image)
     return Build(names=(name,))
+
+
+def nitro(image: str) -> Build:
+    """Return the build that the Nitro CLI makes of an image; see `nitro_yaml`."""
+    file = _File("<nitro-cli>", nitro_yaml(image))
+    return Build(names=tuple(file.names(file.compose([]))))
 
 
 def nitro_yaml(image: str) -> str:
@@ -151,9 +158,9 @@ _Loader.add_implicit_resolver(
 class _File:
     """One file: its text, its nodes, and what is wrong with them."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, text: str) -> None:
         self.path = path
-        self.text = _decoded(path, _content(path))
+        self.text = text
         self.lines = self.text.splitlines()
 
     def compose(self, notes: list[str]) -> yaml.Node | None:

@@ -1,0 +1,206 @@
+"""Diagnoses, for a person as a compiler writes them, and for programs: JSON and SARIF."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.text import Text
+
+import kitref
+from kitref.diagnose import CAUSES
+from kitref.errors import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kitref.diagnose import Diagnosis, Row
+    from kitref.linuxkit import Setting
+
+_WIDTH: Final = 200  # of a terminal that has none; lines are never cut
+_VERIFIED: Final = {
+    "live": "verified on this engine",
+    "model": "by the model of the engine's store",
+    "no": "not verified",
+}
+_SARIF: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def show(diagnoses: Sequence[Diagnosis], setting: Setting, notes: Sequence[str] = ()) -> None:
+    """Print diagnoses for a person: each name with its place, the line, and what comes of it.
+
+    Args:
+        diagnoses: The diagnoses.
+        setting: The build that they are about.
+        notes: What LinuxKit passes over.
+    """
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, soft_wrap=True)
+    with console.capture() as page:
+        for note in notes:
+            console.print(Text(note, style="yellow"))
+        for each in diagnoses:
+            if each.cause:
+                console.print(_finding(each))
+        console.print(summary(diagnoses, setting), markup=False, highlight=False)
+    # Not by rich: it would end the program itself, as with a finding, when nobody reads on.
+    sys.stdout.write(page.get())
+
+
+def summary(diagnoses: Sequence[Diagnosis], setting: Setting) -> str:
+    """Return how the names end, in a sentence."""
+    ends = [each.path.ends for each in diagnoses if not each.cause]
+    counts = {end: ends.count(end) for end in ("engine", "cache", "registry")}
+    good = ", ".join(f"{n} in the {end}" for end, n in counts.items() if n)
+    wrong = sum(each.cause is not None for each in diagnoses)
+    title = setting.client.title
+    return f"{title}, {len(diagnoses)} names: {good or 'none'} found; {wrong} not as they should be"
+
+
+def as_json(diagnoses: Sequence[Diagnosis], setting: Setting, notes: Sequence[str] = ()) -> str:
+    """Return diagnoses in JSON, one object."""
+    record = {
+        "linuxkit": setting.client.title,
+        "rule": setting.client.rule.name,
+        "docker": setting.asks_docker,
+        "architecture": setting.arch,
+        "notes": list(notes),
+        "names": [_record(each) for each in diagnoses],
+    }
+    return json.dumps(record, indent=2) + "\n"
+
+
+def as_sarif(diagnoses: Sequence[Diagnosis]) -> str:
+    """Return diagnoses as SARIF 2.1.0 (OASIS), for code review."""
+    results = [_result(each) for each in diagnoses if each.cause]
+    driver = {
+        "name": "kitref",
+        "version": kitref.__version__,
+        "rules": [
+            {"id": code, "shortDescription": {"text": _sentence(what)}}
+            for code, what in CAUSES.items()
+        ],
+    }
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    log = {"$schema": _SARIF, "version": "2.1.0", "runs": [run]}
+    return json.dumps(log, indent=2) + "\n"
+
+
+def rows_as_json(rows: Sequence[Row]) -> str:
+    """Return what each release finds, one JSON object a line."""
+    return "".join(
+        json.dumps(
+            {
+                "release": row.release.name,
+                "date": row.release.date,
+                "rule": row.release.rule,
+                "api_version": row.release.docker_client_api,
+                "found": row.found,
+                "names": len(row.steps),
+                "flips": row.flips,
+                "steps": {text: dataclasses.asdict(step) for text, step in row.steps.items()},
+            }
+        )
+        + "\n"
+        for row in rows
+    )
+
+
+def show_rows(rows: Sequence[Row]) -> None:
+    """Print what each release finds, a row a release, and where it flips."""
+    lines = [("release", "date", "rule", "API", "found", "")]
+    before = 0
+    for row in rows:
+        flips = ("<- found from here on" if row.found > before else "<- lost") if row.flips else ""
+        before = row.found
+        single = next(iter(row.steps.values())) if len(row.steps) == 1 else None
+        found = f"{row.found} of {len(row.steps)}" if single is None else single.outcome
+        asked = single.asked if single else ""
+        release = row.release
+        lines.append(
+            (
+                release.version, release.date, release.rule, release.docker_client_api or "-",
+                found, f"{asked}  {flips}".strip(),
+            )
+        )  # fmt: skip
+    widths = [max(len(line[at]) for line in lines) for at in range(5)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
+        sys.stdout.write("  ".join([*cells, printable(line[5])]).rstrip() + "\n")
+
+
+def _finding(each: Diagnosis) -> Text:
+    """Return one diagnosis: place, name and cause; the line with a caret; evidence; remedies."""
+    name, cause = each.name, each.cause
+    assert cause is not None  # noqa: S101 - the caller has looked
+    said = Text()
+    said.append(f"{name.place}: ", style="bold")
+    said.append(printable(name.text))
+    said.append(": ")
+    said.append(CAUSES[cause.code], style="bold red")
+    said.append(f" [{cause.code}]\n", style="dim")
+    before = printable(name.source[: name.column - 1])
+    said.append(f"    {before}{printable(name.source[name.column - 1 :])}\n")
+    said.append(f"    {' ' * len(before)}{'^' * max(1, len(printable(name.text)))}\n", style="red")
+    said.append(f"  why: {printable(cause.why)}\n")
+    for line in cause.evidence:
+        said.append("  evidence: ", style="dim").append(f"{printable(line)}\n")
+    if cause.missing:
+        said.append(f"  not known: {cause.missing}\n")
+    for remedy in each.remedies:
+        said.append("  remedy: ", style="green").append(printable(remedy.what))
+        said.append(f" ({_VERIFIED[remedy.verified]})\n", style="dim")
+        if remedy.command:
+            said.append(f"      {printable(remedy.command)}\n", style="bold")
+        if remedy.proof:
+            said.append(f"      {printable(remedy.proof)}\n", style="dim")
+    return said
+
+
+def _record(each: Diagnosis) -> dict[str, Any]:
+    path = each.path
+    return {
+        "name": each.name.text,
+        "file": each.name.file,
+        "line": each.name.line,
+        "column": each.name.column,
+        "section": each.name.section,
+        "asked": path.asked,
+        "ends": path.ends,
+        "steps": [dataclasses.asdict(step) for step in path.steps],
+        "cause": dataclasses.asdict(each.cause) if each.cause else None,
+        "remedies": [dataclasses.asdict(remedy) for remedy in each.remedies],
+    }
+
+
+def _result(each: Diagnosis) -> dict[str, Any]:
+    name, cause = each.name, each.cause
+    assert cause is not None  # noqa: S101 - the caller has looked
+    remedies = "".join(
+        f"\n- {remedy.what} ({_VERIFIED[remedy.verified]})"
+        + (f": {remedy.command}" if remedy.command else "")
+        for remedy in each.remedies
+    )
+    said = f"{name.text}: {CAUSES[cause.code]}. {_sentence(cause.why)}"
+    region = {"startLine": name.line, "startColumn": name.column}
+    place: dict[str, Any] = {"logicalLocations": [{"name": name.text}]}
+    if not name.file.startswith("<"):
+        place["physicalLocation"] = {
+            "artifactLocation": {"uri": quote(name.file)},
+            "region": {**region, "endColumn": name.column + len(name.text)},
+        }
+    return {
+        "ruleId": cause.code,
+        "ruleIndex": list(CAUSES).index(cause.code),
+        "level": "error" if each.path.ends == "nowhere" else "warning",
+        "message": {"text": said + (f"\nRemedies:{remedies}" if remedies else "")},
+        "locations": [place],
+        "properties": {"evidence": list(cause.evidence), "asked": each.path.asked},
+    }
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
