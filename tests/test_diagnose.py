@@ -1,0 +1,535 @@
+"""The diagnosis: each cause produced for real, told from the others, and its remedies tried."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker as sdk
+import pytest
+
+from kitref import diagnose, errors, linuxkit, registry
+from kitref.engines import attach, private
+from kitref.linuxkit import client as clients
+from kitref.reference import parse
+from kitref.registry.private import serving
+from kitref.report import diagnoses as said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kitref.diagnose import Diagnosis
+    from kitref.engines import Engine
+
+pytestmark = pytest.mark.live
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+OLD, NEW = "v1.0.1", "v1.8.2"
+
+
+@contextlib.contextmanager
+def holding(engine: Engine, *names: str, arch: str = "") -> Iterator[str]:
+    """Have an image in an engine under some names, and nothing of it afterwards."""
+    maker = dataclasses.replace(engine, arch=arch) if arch else engine
+    image_id = maker.load(secrets.token_hex(6))
+    for name in names:
+        engine.tag(image_id, name)
+    try:
+        yield image_id
+    finally:
+        for name in names:
+            engine.remove(parse(name).canonical)
+
+
+def setting(
+    engine: Engine | errors.KitrefError,
+    release: str,
+    *,
+    cache: Path = Path("/nonexistent"),
+    ask: Callable[[str], registry.Answer] | None = None,
+    **options: Any,  # noqa: ANN401 - the rest of a Setting
+) -> linuxkit.Setting:
+    offline = functools.partial(registry.pull, offline=True)
+    return linuxkit.Setting(
+        client=clients.find(release), engine=engine, cache=cache, registry=ask or offline, **options
+    )
+
+
+def diagnosed(text: str, how: linuxkit.Setting, **options: Any) -> Diagnosis:  # noqa: ANN401
+    (found,) = diagnose.diagnose(linuxkit.alone(text), how, **options)
+    return found
+
+
+def code(found: Diagnosis) -> str | None:
+    return found.cause.code if found.cause else None
+
+
+def verified(found: Diagnosis) -> list[str]:
+    return [each.command or each.what for each in found.remedies if each.verified == "live"]
+
+
+# The causes, one after the other.
+
+
+def test_a_name_that_is_found_has_no_cause(docker: Engine) -> None:
+    with holding(docker, "a.io/found:1") as image_id:
+        found = diagnosed("a.io/found:1", setting(docker, NEW))
+    assert (found.path.ends, found.cause, found.remedies) == ("engine", None, ())
+    assert found.path.steps[-1].image_id == image_id
+
+
+def test_a_name_with_a_domain_that_the_rule_rewrote(docker: Engine) -> None:
+    with holding(docker, "bastion.io/rewritten:local"):
+        found = diagnosed("bastion.io/rewritten:local", setting(docker, OLD), verify=True)
+        assert code(found) == "domain-rewritten"
+        assert found.path.ends == "nowhere"
+        assert found.cause
+        evidence = "\n".join(found.cause.evidence)
+        assert "docker: docker.io/bastion.io/rewritten:local: absent" in evidence
+        assert "kit: bastion.io/rewritten:local: found" in evidence
+        assert verified(found) == [
+            "use linuxkit v1.3.0 of 2024-07-11 or later",
+            "docker tag bastion.io/rewritten:local docker.io/bastion.io/rewritten:local",
+        ]
+        mended = diagnosed("bastion.io/rewritten:local", setting(docker, "v1.3.0"))
+        assert mended.path.ends == "engine"
+
+
+def test_a_tag_that_was_not_tried_says_that_a_model_did(docker: Engine) -> None:
+    with holding(docker, "bastion.io/model:local"):
+        found = diagnosed("bastion.io/model:local", setting(docker, OLD))
+    assert [each.verified for each in found.remedies] == ["live", "model"]
+
+
+def test_docker_hub_written_out_under_the_old_rule_has_another_way_to_write_it(
+    docker: Engine,
+) -> None:
+    with holding(docker, "hubname:1"):
+        found = diagnosed("docker.io/hubname:1", setting(docker, OLD))
+    assert code(found) == "domain-rewritten"
+    assert "hubname:1" in verified(found)
+
+
+@pytest.mark.parametrize(
+    "options", [pytest.param({"docker": False}, id="no-docker"), {"pull": True}], ids=str
+)
+def test_a_build_that_does_not_ask_docker(docker: Engine, options: dict[str, Any]) -> None:
+    with holding(docker, "a.io/unasked:1"):
+        found = diagnosed("a.io/unasked:1", setting(docker, NEW, **options))
+        both = diagnosed("a.io/unasked:1", setting(docker, OLD, **options))
+    assert code(found) == "docker-not-asked"
+    assert [each.verified for each in found.remedies] == ["live"]
+    assert code(both) == "docker-not-asked"
+    assert both.cause
+    assert diagnose.CAUSES["domain-rewritten"] in both.cause.why
+
+
+def test_an_image_in_the_engine_of_the_context(docker: Engine, tmp_path: Path) -> None:
+    away = errors.EngineUnavailable(f"no container engine answers at unix://{tmp_path}/no.sock")
+    place = diagnose.Elsewhere(engine=docker, origin="docker context remote")
+    with holding(docker, "a.io/there:1"):
+        found = diagnosed("a.io/there:1", setting(away, NEW), elsewhere=[place])
+    assert code(found) == "other-engine"
+    assert verified(found) == [f"export DOCKER_HOST={docker.url}"]
+
+
+def test_a_nested_hub_name(docker: Engine) -> None:
+    found = diagnosed("foo/bar/baz:1", setting(docker, OLD))
+    assert code(found) == "nested-hub-name"
+    assert found.cause
+    # Go's registry library takes no first part without '.' or ':' for a host.
+    assert "to containerd's parser a pull goes to foo" in found.cause.why
+    assert "the registry library of this release asks index.docker.io" in found.cause.why
+    assert found.remedies[0].command == "docker.io/foo/bar/baz:1"
+    with holding(docker, "foo/bar/baz:1"):
+        assert diagnosed("foo/bar/baz:1", setting(docker, OLD)).cause is None
+
+
+def test_a_port_that_was_taken_for_a_tag(docker: Engine, tmp_path: Path) -> None:
+    name = "localhost:5000/ported"
+    _cached(tmp_path, f"{name}:latest", "amd64")
+    found = diagnosed(name, setting(docker, NEW, cache=tmp_path))
+    assert code(found) == "port-taken-for-tag"
+    assert found.remedies[0].command == f"{name}:latest"
+    # The fixed rule adds the tag.
+    fixed = setting(docker, NEW, cache=tmp_path)
+    fixed = dataclasses.replace(fixed, client=clients.of_rule("fixed"))
+    assert code(diagnosed(name, fixed)) != "port-taken-for-tag"
+
+
+def test_an_engine_that_refuses_the_api_version() -> None:
+    spec = private.choose("private", "containerd")
+    try:
+        running = private.running(spec, variables={"DOCKER_MIN_API_VERSION": "1.44"})
+        with running as engine, holding(engine, "old-client:1"):
+            if engine.min_api_version != "1.44":
+                pytest.skip(f"{engine.title} {engine.version} knows no DOCKER_MIN_API_VERSION")
+            found = diagnosed("old-client:1", setting(engine, "nitro-cli@1.3.1"))
+            helped = setting(engine, "nitro-cli@1.3.1", api_version="1.44")
+            ends = diagnosed("old-client:1", helped).path.ends
+            newest = diagnosed("old-client:1", setting(engine, NEW)).path.ends
+    except errors.EngineUnavailable as error:
+        pytest.skip(str(error))
+    assert code(found) == "api-version-refused"
+    assert found.cause
+    assert "client version 1.41 is too old" in found.cause.evidence[0]
+    assert verified(found) == [
+        "export DOCKER_API_VERSION=1.44",
+        "use nitro-cli v1.3.3 of 2024-09-05 or later",
+    ]
+    assert (ends, newest) == ("engine", "engine")
+
+
+def test_an_image_of_another_architecture(docker: Engine) -> None:
+    with holding(docker, "a.io/arched:1", arch="arm64"):
+        found = diagnosed("a.io/arched:1", setting(docker, NEW, arch="amd64"))
+        same = diagnosed("a.io/arched:1", setting(docker, NEW, arch="arm64"))
+        unchecked = diagnosed("a.io/arched:1", setting(docker, "v1.5.1", arch="amd64"))
+    assert code(found) == "architecture-differs"
+    assert verified(found) == ["linuxkit build --arch arm64 ..."]
+    assert (same.path.ends, unchecked.path.ends) == ("engine", "engine")
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "expected"),
+    [
+        pytest.param("a.io/alike:2", "a.io/alike:1", "other-tag", id="tag"),
+        pytest.param("a.io/alike:1", "b.io/alike:1", "other-domain", id="domain"),
+        pytest.param("alike:1", "b.io/alike:1", "other-domain", id="hub-official"),
+        pytest.param("a.io/alike:1", "A.IO/alike:1", "other-case", id="case-of-domain"),
+        pytest.param("a.io/alike:RC", "a.io/alike:rc", "other-case", id="case-of-tag"),
+    ],
+)
+def test_an_image_under_another_name(
+    docker: Engine, there: str, wanted: str, expected: str
+) -> None:
+    with holding(docker, there):
+        found = diagnosed(wanted, setting(docker, NEW))
+    assert code(found) == expected
+    assert found.remedies[0].command == there
+    assert found.remedies[0].verified == "live"
+
+
+@pytest.mark.parametrize("text", ["UPPER", "a.io/foo:", "a b", ""])
+def test_a_name_that_is_none(docker: Engine, text: str) -> None:
+    found = diagnosed(text, setting(docker, OLD))
+    assert code(found) == "invalid-name"
+    with holding(docker, "upper:latest"):
+        lower = diagnosed("UPPER", setting(docker, NEW))
+    assert lower.remedies[0].command == "upper"
+    assert lower.remedies[0].verified == "live"
+
+
+def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(errors.EngineUnavailable) as away:
+        attach.connect(f"unix://{tmp_path}/none.sock")
+    found = diagnosed("a.io/b:1", setting(away.value, NEW))
+    assert code(found) == "engine-unreachable"
+    assert found.cause
+    assert found.cause.missing == "whether the engine has the image"
+
+
+def test_an_engine_that_may_not_be_asked(docker: Engine) -> None:
+    path = Path(docker.url.removeprefix("unix://"))
+    if os.getuid():
+        mode = path.stat().st_mode
+        path.chmod(0)
+        try:
+            refused = _refused(docker.url, os.getuid())
+        finally:
+            path.chmod(mode)
+    else:
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            refused = pool.apply(_refused, (docker.url, 65534))
+    found = diagnosed("a.io/b:1", setting(errors.EngineUnavailable(refused), NEW))
+    assert code(found) == "permission-denied"
+
+
+def _refused(url: str, user: int) -> str:
+    """Return what a user hears who may not speak to an engine."""
+    if os.getuid() != user:
+        os.setuid(user)
+    try:
+        attach.connect(url)
+    except errors.EngineUnavailable as error:
+        return error.what
+    return "was let in"
+
+
+def test_a_registry_that_needs_a_login(docker: Engine) -> None:
+    with _registry("basic") as server:
+        ask = functools.partial(registry.pull, host_map=server.host_map(), ca=server.ca)
+        found = diagnosed("private/app:1", setting(docker, NEW, ask=_offline(ask)))
+    assert code(found) == "registry-login"
+    assert found.remedies[0].command == "docker login"
+
+
+def test_a_registry_that_has_it_and_one_that_has_not(docker: Engine) -> None:
+    with _registry("none") as server:
+        server.push_tiny("public/app", "1", "amd64")
+        ask = _offline(functools.partial(registry.pull, host_map=server.host_map(), ca=server.ca))
+        there = diagnosed("public/app:1", setting(docker, NEW, ask=ask))
+        absent = diagnosed("public/app:2", setting(docker, NEW, ask=ask))
+    assert (there.path.ends, there.cause) == ("registry", None)
+    assert code(absent) == "no-such-image"
+    assert absent.cause
+    assert not absent.cause.missing
+
+
+def test_a_registry_that_cannot_be_reached(docker: Engine) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    ask = _offline(functools.partial(registry.pull, host_map={"a.io": f"127.0.0.1:{port}"}))
+    assert code(diagnosed("a.io/far:1", setting(docker, NEW, ask=ask))) == "registry-unreachable"
+
+
+def test_offline_nobody_knows_whether_a_registry_has_it(docker: Engine) -> None:
+    found = diagnosed("a.io/nowhere:1", setting(docker, NEW))
+    assert code(found) == "no-such-image"
+    assert found.cause
+    assert found.cause.missing == "whether a registry has it: --offline"
+
+
+@pytest.mark.parametrize("kind", ["graph", "podman"])
+def test_the_stores_differ(kind: str) -> None:
+    """What a containerd store answers is above; a graph store forgives, Podman does not."""
+    try:
+        with (
+            private.running(private.choose("private", kind)) as engine,
+            holding(engine, "bastion.io/forgiven:1"),
+        ):
+            found = diagnosed("bastion.io/forgiven:1", setting(engine, OLD), verify=True)
+    except errors.EngineUnavailable as error:
+        pytest.skip(str(error))
+    assert code(found) == (None if kind == "graph" else "domain-rewritten")
+    if kind == "podman":
+        assert "use linuxkit v1.3.0 of 2024-07-11 or later" in verified(found)
+        assert len(verified(found)) == 2
+
+
+# A whole build.
+
+
+def test_a_name_is_asked_for_once_and_reported_at_each_place(
+    docker: Engine, tmp_path: Path
+) -> None:
+    file = tmp_path / "build.yml"
+    images = [f"a.io/many{number % 300}:1" for number in range(1000)]
+    file.write_text(json.dumps({"init": images}, indent=1))
+    asked: list[int] = []
+    with holding(docker, "a.io/many7:1"):
+        found = diagnose.diagnose(
+            linuxkit.load([file]), setting(docker, NEW), report=lambda _, of: asked.append(of)
+        )
+    assert asked == [300] * 300
+    assert [each.name.line for each in found] == list(range(3, 1003))
+    ends = [each.path.ends for each in found]
+    assert [n for n, end in enumerate(ends) if end == "engine"] == [7, 307, 607, 907]
+
+
+def test_bisect_shows_where_it_flips(docker: Engine) -> None:
+    with holding(docker, "bastion.io/bisected:1"):
+        rows = diagnose.bisect(linuxkit.alone("bastion.io/bisected:1"), setting(docker, NEW))
+    flips = [(row.release.version, row.found) for row in rows if row.flips]
+    assert flips == [("v0.8", 0), ("v1.3.0", 1)]
+    assert rows[0].found == 1
+
+
+@pytest.mark.parametrize(
+    ("example", "name", "minimum", "cause"),
+    [
+        pytest.param("nitro-629", "bastion.io/alpine:latest", "", "domain-rewritten", id="629"),
+        pytest.param("nitro-746", "app:latest", "1.44", "api-version-refused", id="746"),
+    ],
+)
+def test_the_two_public_reports(example: str, name: str, minimum: str, cause: str) -> None:
+    folder = EXAMPLES / example
+    variables = {"DOCKER_MIN_API_VERSION": minimum} if minimum else {}
+    store = "graph" if minimum else "containerd"
+    try:
+        running = private.running(private.choose("docker-sid", store), variables=variables)
+        with running as engine, holding(engine, name) as image_id:
+            how = setting(engine, "nitro-cli@1.3.1")
+            found = diagnose.diagnose(linuxkit.load([folder / "build.yml"]), how)
+            page = said.as_json(found, how)
+            version = engine.version
+    except errors.KitrefError as error:
+        pytest.skip(str(error))
+    assert [code(each) for each in found] == [cause]
+    kept = json.loads((folder / "diagnosis.json").read_text())
+    text = page.replace(image_id, "sha256:...").replace(version, "VERSION")
+    text = text.replace(str(folder), "FOLDER")
+    assert _without_ids(json.loads(text)) == _without_ids(kept)
+
+
+def _without_ids(record: dict[str, Any]) -> dict[str, Any]:
+    for name in record["names"]:
+        name["file"] = Path(name["file"]).name
+    return record
+
+
+# The command.
+
+
+def _kitref(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_")}
+    return subprocess.run(
+        [sys.executable, "-m", "kitref", *arguments],
+        check=False, capture_output=True, text=True, timeout=120, env=kept | variables,
+    )  # fmt: skip
+
+
+def test_the_command_writes_as_a_compiler_does(docker: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "build.yml"
+    file.write_text("init:\n  - bastion.io/written:latest\n  - bastion.io/x/y:1\n")
+    arguments = ["diagnose", str(file), "--engine", docker.url, "--offline", "--linuxkit", OLD]
+    with holding(docker, "bastion.io/written:latest", "bastion.io/x/y:1"):
+        run = _kitref(*arguments, "--docker")
+        as_json = json.loads(_kitref(*arguments, "--docker", "--json").stdout)
+        sarif = json.loads(_kitref(*arguments, "--docker", "--sarif").stdout)
+        good = _kitref(*arguments[:-1], NEW, "--docker")
+    assert run.returncode == 1
+    lines = run.stdout.splitlines()
+    assert lines[0].startswith(f"{file}:2:5: bastion.io/written:latest: ")
+    assert lines[1:3] == ["      - bastion.io/written:latest", " " * 8 + "^" * 25]
+    assert "\x1b" not in run.stdout
+    assert [each["ends"] for each in as_json["names"]] == ["nowhere", "engine"]
+    (result,) = sarif["runs"][0]["results"]
+    assert result["ruleId"] == "domain-rewritten"
+    assert result["locations"][0]["physicalLocation"]["region"] == {
+        "startLine": 2, "startColumn": 5, "endColumn": 30,
+    }  # fmt: skip
+    assert (good.returncode, good.stderr.count("Traceback")) == (0, 0)
+
+
+def test_the_command_finds_the_engine_of_the_docker_context(docker: Engine, tmp_path: Path) -> None:
+    config = tmp_path / "docker"
+    meta = config / "contexts" / "meta" / hashlib.sha256(b"far").hexdigest()
+    meta.mkdir(parents=True)
+    endpoint = {"docker": {"Host": docker.url, "SkipTLSVerify": False}}
+    (meta / "meta.json").write_text(
+        json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoint})
+    )
+    (config / "config.json").write_text(json.dumps({"currentContext": "far"}))
+    if Path("/var/run/docker.sock").exists():
+        pytest.skip("this machine has an engine at the default socket")
+    with holding(docker, "a.io/context:1"):
+        run = _kitref(
+            "diagnose", "--image", "a.io/context:1", "--docker", "--offline", "--json",
+            DOCKER_CONFIG=str(config), HOME=str(tmp_path),
+        )  # fmt: skip
+    (name,) = json.loads(run.stdout)["names"]
+    assert name["cause"]["code"] == "other-engine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "complaint"),
+    [
+        pytest.param([], 2, "name a file", id="nothing"),
+        pytest.param(["a", "--image", "b"], 2, "name a file", id="both"),
+        pytest.param(["/nowhere.yml"], 2, "/nowhere.yml: cannot be read", id="no-file"),
+        pytest.param(["--image", "a", "--linuxkit", "v9"], 2, "no linuxkit release", id="release"),
+        pytest.param(["--image", "a", "--host-map", "x"], 2, "HOST=ADDRESS", id="host-map"),
+        pytest.param(["--image", "a", "--rule", "fixed", "--linuxkit", "v1.0.1"], 2, "one of",
+                     id="two-rules"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_told(arguments: list[str], exit_code: int, complaint: str) -> None:
+    run = _kitref("diagnose", *arguments)
+    assert run.returncode == exit_code
+    assert complaint in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_it_changes_nothing_and_reads_only_what_it_is_to_read(
+    docker: Engine, tmp_path: Path
+) -> None:
+    file, home = tmp_path / "build.yml", tmp_path / "home"
+    file.write_text("init:\n  - bastion.io/kept:latest\n  - no/such:1\n  - UPPER\n")
+    (home / ".docker").mkdir(parents=True)
+    helper = home / "docker-credential-spy"
+    helper.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+    helper.chmod(0o755)
+    (home / ".docker" / "config.json").write_text('{"credsStore": "spy"}')
+    spy = (
+        "import sys\n"
+        "sys.addaudithook(lambda e, a: print(e, a[0], file=sys.__stderr__)"
+        " if e in ('open', 'subprocess.Popen') and isinstance(a[0], str) else None)\n"
+        "from kitref.cli import main\n"
+        f"main(['diagnose', '--docker', '--offline', '--linuxkit', 'v1.0.1', '--engine',"
+        f" {docker.url!r}, {str(file)!r}])"
+    )
+    with holding(docker, "bastion.io/kept:latest"):
+        before = _state(docker)
+        run = subprocess.run(
+            [sys.executable, "-c", spy], check=False, capture_output=True, text=True, timeout=120,
+            env=os.environ | {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"},
+        )  # fmt: skip
+        after = _state(docker)
+    assert run.returncode == 1, run.stderr
+    assert "domain-rewritten" in run.stdout
+    assert before == after
+    assert not (tmp_path / "asked").exists()
+    opened = [line.partition(" ")[2] for line in run.stderr.splitlines() if line[:5] == "open "]
+    own = {path for path in opened if path.startswith(str(tmp_path))}
+    assert own <= {
+        str(file), str(home / ".docker" / "config.json"), f"{home}/.docker/contexts",
+    }  # fmt: skip
+    assert not [line for line in run.stderr.splitlines() if line.startswith("subprocess.Popen")]
+
+
+def _state(engine: Engine) -> str:
+    with contextlib.closing(sdk.APIClient(base_url=engine.url, version="auto")) as client:
+        parts = (
+            client.images(all=True),
+            client.containers(all=True),
+            client.volumes()["Volumes"] or [],
+            client.networks(),
+        )
+        return json.dumps([sorted(map(json.dumps, part)) for part in parts])
+
+
+def _offline(pull: functools.partial[registry.Answer]) -> functools.partial[registry.Answer]:
+    return functools.partial(pull, offline=True)
+
+
+@contextlib.contextmanager
+def _registry(auth: str) -> Iterator[Any]:
+    try:
+        with serving(auth) as server:  # type: ignore[arg-type]
+            yield server
+    except errors.EngineUnavailable as error:
+        pytest.skip(str(error))
+
+
+def _cached(folder: Path, name: str, arch: str) -> None:
+    """Write a cache with one name."""
+
+    def blob(content: object) -> str:
+        text = json.dumps(content).encode()
+        digest = hashlib.sha256(text).hexdigest()
+        path = folder / "blobs" / "sha256" / digest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+        return f"sha256:{digest}"
+
+    config = blob({"architecture": arch, "os": "linux"})
+    manifest = blob({"schemaVersion": 2, "config": {"digest": config}, "layers": []})
+    described = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": manifest,
+        "annotations": {"org.opencontainers.image.ref.name": name},
+    }  # fmt: skip
+    index = {"schemaVersion": 2, "manifests": [described]}
+    (folder / "index.json").write_text(json.dumps(index))
