@@ -9,11 +9,13 @@ import pandas as pd
 from kitref.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    import pathlib
+    from collections.abc import Iterable, Mapping
 
     from kitref.compare import Asked, Comparison
+    from kitref.diagnose import Diagnosis
     from kitref.engines import Lookup, Survey
+    from kitref.linuxkit import Build, Path
     from kitref.rules import Rule
 
 LOOKUPS = [
@@ -57,14 +59,66 @@ def lookups(records: Iterable[Lookup]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LOOKUPS, dtype=str)
 
 
-def write(table: pd.DataFrame, path: Path) -> None:
+def names(build: Build) -> pd.DataFrame:
+    """Return a build's names as a table, with the place of each."""
+    rows = [
+        {"place": name.place, "section": name.section, "name": printable(name.text)}
+        for name in build.names
+    ]
+    return pd.DataFrame(rows, columns=["place", "section", "name"], dtype=str)
+
+
+def steps(paths: Mapping[str, Mapping[str, Path]]) -> pd.DataFrame:
+    """Return paths as a table, one row a step.
+
+    Args:
+        paths: By the LinuxKit's title and the name, the path.
+
+    Returns:
+        A table with the columns linuxkit, name, step, asked, outcome, detail, all text.
+    """
+    rows = [
+        {
+            "linuxkit": title,
+            "name": printable(text),
+            "step": step.stage,
+            "asked": printable(step.asked),
+            "outcome": step.outcome,
+            "detail": printable(step.detail),
+        }
+        for title, of_it in paths.items()
+        for text, path in of_it.items()
+        for step in path.steps
+    ]
+    columns = ["linuxkit", "name", "step", "asked", "outcome", "detail"]
+    return pd.DataFrame(rows, columns=columns, dtype=str)
+
+
+def diagnoses(records: Iterable[Diagnosis]) -> pd.DataFrame:
+    """Return diagnoses as a table, one row a name."""
+    rows = [
+        {
+            "place": record.name.place,
+            "name": printable(record.name.text),
+            "asked": printable(record.path.asked),
+            "ends": record.path.ends,
+            "cause": record.cause.code if record.cause else "",
+            "remedy": printable(record.remedies[0].what) if record.remedies else "",
+        }
+        for record in records
+    ]
+    columns = ["place", "name", "asked", "ends", "cause", "remedy"]
+    return pd.DataFrame(rows, columns=columns, dtype=str)
+
+
+def write(table: pd.DataFrame, path: pathlib.Path) -> None:
     """Write a table as CSV, whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     table.to_csv(partial, index=False)
     partial.replace(path)
 
 
-def join(paths: Iterable[Path]) -> pd.DataFrame:
+def join(paths: Iterable[pathlib.Path]) -> pd.DataFrame:
     """Return the look-ups of several runs as one table.
 
     Args:

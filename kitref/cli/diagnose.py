@@ -12,12 +12,11 @@ from kitref import errors
 from kitref.cli import ends
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from kitref.diagnose import Elsewhere
     from kitref.engines import Engine
-    from kitref.linuxkit import Build, Client, Setting
-    from kitref.registry import Answer
+    from kitref.linuxkit import Build, Client
 
 _files = click.argument("files", metavar="[FILE]...", nargs=-1)
 _image = click.option("--image", metavar="NAME", help="An image, where there is no file.")
@@ -87,27 +86,29 @@ def diagnose(  # noqa: PLR0913, PLR0917 - as click passes them
       0 every name is found   1 a cause was found   2 wrong usage, or a file that is no build
       3 a private engine that cannot be had         4 a crash
     """  # noqa: D301 - click's mark
+    from pathlib import Path
+
     from kitref import diagnose as diagnosing
+    from kitref import linuxkit as kit
     from kitref.report import diagnoses as said
     from kitref.report import terminal
 
     ends.end_on_sigterm()
     client = _client(linuxkit, nitro_cli, rule)
     build = _build(files, image, nitro=bool(nitro_cli))
-    registry = _registry(arch, offline=offline, host_map=host_map, ca=ca)
-    with (
-        _setting(
-            engine,
+    hosts = _host_map(host_map)
+    with _asked(engine) as live, _elsewhere(live) as elsewhere, terminal.progress() as report:
+        setting = kit.setting(
             client,
-            registry=registry,
+            live,
             docker=docker or bool(nitro_cli),
             pull=pull,
-            arch=arch,
-            cache=cache,
-        ) as setting,
-        _elsewhere(setting) as elsewhere,
-        terminal.progress() as report,
-    ):
+            arch=arch or "",
+            folder=cache or "",
+            offline=offline,
+            host_map=hosts,
+            ca=Path(ca) if ca else None,
+        )
         found = diagnosing.diagnose(
             build,
             setting,
@@ -156,15 +157,16 @@ def bisect(
       kitref bisect --tool nitro-cli --image bastion.io/app:dev --engine docker-trixie
     """  # noqa: D301 - click's mark
     from kitref import diagnose as diagnosing
+    from kitref import linuxkit
     from kitref.report import diagnoses as said
 
     ends.end_on_sigterm()
     build = _build(files, image)
     client = _client(None, None, None)
-    registry = _registry(arch, offline=True, host_map=(), ca=None)
-    with _setting(engine, client, registry=registry, docker=True, arch=arch) as setting:
-        if isinstance(setting.engine, errors.KitrefError):
-            raise setting.engine
+    with _asked(engine) as live:
+        if isinstance(live, errors.KitrefError):
+            raise live
+        setting = linuxkit.setting(client, live, arch=arch or "")
         rows = diagnosing.bisect(build, setting, tool)
     if as_json:
         sys.stdout.write(said.rows_as_json(rows))
@@ -199,81 +201,41 @@ def _build(files: tuple[str, ...], image: str | None, *, nitro: bool = False) ->
     return linuxkit.nitro(image) if nitro else linuxkit.alone(image)
 
 
-def _registry(
-    arch: str | None, *, offline: bool, host_map: tuple[str, ...], ca: str | None
-) -> Callable[[str], Answer]:
-    """Return what asks a registry."""
-    from pathlib import Path
-
-    from kitref import linuxkit, registry
-
+def _host_map(pairs: tuple[str, ...]) -> dict[str, str]:
     hosts = {}
-    for pair in host_map:
-        host, equals, address = pair.partition("=")
-        if not (host and equals and address):
+    for pair in pairs:
+        host, _, address = pair.partition("=")
+        if not (host and address):
             raise click.UsageError(f"--host-map takes HOST=ADDRESS, not {pair!r}")
         hosts[host] = address
-
-    def pull(asked: str) -> Answer:
-        return registry.pull(
-            asked,
-            arch=arch or linuxkit.machine_arch(),
-            offline=offline,
-            host_map=hosts,
-            ca=Path(ca) if ca else None,
-        )
-
-    return pull
+    return hosts
 
 
 @contextlib.contextmanager
-def _setting(
-    engine: str | None,
-    client: Client,
-    *,
-    registry: Callable[[str], Answer],
-    docker: bool,
-    pull: bool = False,
-    arch: str | None = None,
-    cache: str | None = None,
-) -> Iterator[Setting]:
-    """Have the build's setting, with the engine that LinuxKit would ask."""
-    from pathlib import Path
+def _asked(engine: str | None) -> Iterator[Engine | errors.KitrefError]:
+    """Have the engine that LinuxKit would ask, or why a user's own cannot be had."""
+    from kitref import engines
+    from kitref.linuxkit import client
 
-    from kitref import engines, linuxkit
-    from kitref.linuxkit import cache as caches
-    from kitref.linuxkit import client as clients
-
-    def setting(live: Engine | errors.KitrefError) -> Setting:
-        return linuxkit.Setting(
-            client=client,
-            engine=live,
-            docker=docker,
-            pull=pull,
-            arch=arch or linuxkit.machine_arch(),
-            api_version=clients.api_version(),
-            cache=Path(cache) if cache else caches.default(),
-            registry=registry,
-        )
-
-    wanted = engine or clients.host()
+    wanted = engine or client.host()
     with contextlib.ExitStack() as stack:
+        live: Engine | errors.KitrefError
         try:
-            yield_to = setting(stack.enter_context(engines.opened(wanted)))
+            live = stack.enter_context(engines.opened(wanted))
         except errors.EngineUnavailable as error:
             if "://" not in wanted:
                 raise
-            yield_to = setting(error)
-        yield yield_to
+            live = error
+        yield live
 
 
 @contextlib.contextmanager
-def _elsewhere(setting: Setting) -> Iterator[list[Elsewhere]]:
+def _elsewhere(live: Engine | errors.KitrefError) -> Iterator[list[Elsewhere]]:
     """Have the engine of the docker CLI's context, where it is another than LinuxKit's."""
     from kitref.diagnose import Elsewhere
     from kitref.engines import attach
 
-    asked = "" if isinstance(setting.engine, errors.KitrefError) else setting.engine.url
+    asked = "" if isinstance(live, errors.KitrefError) else live.url
     with contextlib.ExitStack() as stack:
         found = []
         for address in attach.addresses():

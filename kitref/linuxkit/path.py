@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
+import pathlib
 import posixpath
 import re
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote
 
-from kitref import errors
+from kitref import errors, registry
 from kitref.linuxkit import cache
+from kitref.linuxkit.client import api_version, machine_arch
 
 if TYPE_CHECKING:
-    import pathlib
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from kitref.engines import Engine
     from kitref.linuxkit.client import Client
@@ -59,6 +61,50 @@ class Setting:
     def asks_docker(self) -> bool:
         """Whether the Docker engine is asked at all."""
         return (self.docker or self.client.always_docker) and not self.pull
+
+
+def setting(
+    client: Client,
+    engine: Engine | errors.KitrefError,
+    *,
+    docker: bool = True,
+    pull: bool = False,
+    arch: str = "",
+    folder: str = "",
+    offline: bool = True,
+    host_map: Mapping[str, str] | None = None,
+    ca: pathlib.Path | None = None,
+) -> Setting:
+    """Return the setting of a build on this machine.
+
+    Args:
+        client: The LinuxKit.
+        engine: The engine that it asks, or why that cannot be had.
+        docker: Whether the build is given `--docker`.
+        pull: Whether the build is given `--pull`.
+        arch: The architecture; empty for this machine's.
+        folder: LinuxKit's cache; empty for its default.
+        offline: Whether to ask no registry but those on this machine that the map leads to.
+        host_map: Hosts, and the address to ask in the place of each.
+        ca: The certificates to trust for mapped hosts, in PEM.
+
+    Raises:
+        UsageError: DOCKER_API_VERSION is no version.
+    """
+    wanted = arch or machine_arch()
+    ask = functools.partial(
+        registry.pull, arch=wanted, offline=offline, host_map=host_map or {}, ca=ca
+    )
+    return Setting(
+        client=client,
+        engine=engine,
+        docker=docker,
+        pull=pull,
+        arch=wanted,
+        api_version=api_version(),
+        cache=pathlib.Path(folder) if folder else cache.default(),
+        registry=ask,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 from kitref import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _FACE = {"found": "#1b7f4d", "absent": "#b3261e", "refused": "#8a5a00", "not-asked": "#5f6368"}
 """White text on each has a contrast of 4.5 or more (WCAG 2.2, 1.4.3)."""
+
+_STEPS = ("expansion", "parser", "docker", "cache", "registry")
 
 _SHADES = (
     (0.75, "#7f1d1d", "white"),
@@ -37,34 +39,31 @@ def draw(matrix: pd.DataFrame, *, title: str) -> Figure:
     Returns:
         A figure; each cell has mark and word, so that colour is never the only signal.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and only pictures need it
-    from matplotlib.patches import Rectangle  # noqa: PLC0415
-
     rules = list(matrix.columns[len(tables.ENGINE) :])
     names = [f"{row.engine}  {row.version}  {row.store}" for row in matrix.itertuples()]
-    figure = Figure(figsize=(3.6 + 1.7 * len(rules), 1.3 + 0.42 * len(names)), facecolor="white")
-    axes = figure.subplots()
-    for y, (_, row) in enumerate(matrix.iterrows()):
-        for x, rule in enumerate(rules):
-            said = str(row[rule])
-            axes.add_patch(
-                Rectangle((x + 0.03, y + 0.06), 0.94, 0.88, color=_FACE[said.split(" ")[1]])
-            )
-            axes.text(x + 0.5, y + 0.5, said, ha="center", va="center", color="white")
-    axes.set(
-        xlim=(0, len(rules)),
-        ylim=(len(names), 0),
-        xticks=[x + 0.5 for x in range(len(rules))],
-        yticks=[y + 0.5 for y in range(len(names))],
-    )
-    axes.set_xticklabels([f"rule {rule}" for rule in rules])
-    axes.set_yticklabels(names)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
-    figure.tight_layout()
-    return figure
+    said = [[str(row[rule]) for rule in rules] for _, row in matrix.iterrows()]
+    return _grid(said, names, [f"rule {rule}" for rule in rules], title=title)
+
+
+def draw_steps(steps: pd.DataFrame, *, title: str) -> Figure:
+    """Draw the paths of names: steps down, LinuxKits across, the outcome in each cell.
+
+    Args:
+        steps: What `kitref.tables.steps` returns.
+        title: The picture's title.
+
+    Returns:
+        A figure; each cell has mark and word, and a cell is empty where a path does not come to.
+    """
+    heads = list(dict.fromkeys(steps["linuxkit"]))
+    order = [step for step in _STEPS if step in set(steps["step"])]
+    rows = [(name, step) for name in dict.fromkeys(steps["name"]) for step in order]
+    outcomes = {
+        (row.name, row.step, row.linuxkit): f"{tables.MARKS[str(row.outcome)]} {row.outcome}"
+        for row in steps.itertuples(index=False)
+    }
+    said = [[outcomes.get((name, step, head), "") for head in heads] for name, step in rows]
+    return _grid(said, [f"{name}  {step}" for name, step in rows], heads, title=title)
 
 
 def draw_shares(counts: pd.DataFrame, *, title: str, labels: Mapping[str, str]) -> Figure:
@@ -136,6 +135,37 @@ def save(figure: Figure, path: Path, *, alt: str) -> None:
         alt: What the picture says, for those who do not see it.
     """
     _write(figure, path, metadata={"Date": None, "Title": alt, "Description": alt})
+
+
+def _grid(
+    said: Sequence[Sequence[str]], names: Sequence[str], heads: Sequence[str], *, title: str
+) -> Figure:
+    """Draw a grid of outcomes, each with its mark and word."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and only pictures need it
+    from matplotlib.patches import Rectangle  # noqa: PLC0415
+
+    figure = Figure(figsize=(3.6 + 1.7 * len(heads), 1.3 + 0.42 * len(names)), facecolor="white")
+    axes = figure.subplots()
+    for y, row in enumerate(said):
+        for x, words in enumerate(row):
+            if words:
+                colour = _FACE[words.split(" ")[1]]
+                axes.add_patch(Rectangle((x + 0.03, y + 0.06), 0.94, 0.88, color=colour))
+                axes.text(x + 0.5, y + 0.5, words, ha="center", va="center", color="white")
+    axes.set(
+        xlim=(0, len(heads)),
+        ylim=(len(names), 0),
+        xticks=[x + 0.5 for x in range(len(heads))],
+        yticks=[y + 0.5 for y in range(len(names))],
+    )
+    axes.set_xticklabels(heads)
+    axes.set_yticklabels(names)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    figure.tight_layout()
+    return figure
 
 
 def _write(figure: Figure, sink: Path | IO[str], *, metadata: dict[str, str | None]) -> None:
