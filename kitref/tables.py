@@ -30,6 +30,9 @@ ENGINE = ["engine", "version", "store", "image"]
 MARKS = {"found": "✓", "absent": "✗", "refused": "!", "not-asked": "?"}
 """A mark for each outcome; it always stands beside the word."""
 
+STEP_MARKS = MARKS | {"named": "→", "login-needed": "!", "unreachable": "?"}
+"""The same for the steps of a path."""
+
 
 def lookups(records: Iterable[Lookup]) -> pd.DataFrame:
     """Return look-ups as a table.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kitref.registry import Answer
 
 Stage = Literal["expansion", "parser", "docker", "cache", "registry"]
-Outcome = Literal["found", "absent", "refused", "not-asked"]
+Outcome = Literal["named", "found", "absent", "refused", "not-asked", "login-needed", "unreachable"]
 
 _AT_ONCE: Final = 16  # engines answer look-ups side by side; more gain nothing
 
@@ -114,9 +114,10 @@ class Step:
     Attributes:
         stage: Which.
         asked: The name that was asked for, literally.
-        outcome: What came of it. `found` at the expansion and the parser: there is a name to go on
-            with. `not-asked` is no answer about the name: unreachable, refused for another reason,
-            or not on this build's path.
+        outcome: What came of it. `named`: the expansion or the parser gave a name to go on with.
+            `found`, `absent` and `refused` as in `kitref.engines.Lookup`. `not-asked` is no answer
+            about the name, or not on this build's path. A registry can also say `login-needed`, or
+            be `unreachable`.
         detail: Why, in words.
         image_id: The image that an engine found, or the digest in a cache or registry.
         wrong_arch: Whether the engine has the image in another architecture than is asked for.
@@ -195,7 +196,7 @@ def follow_one(text: str, setting: Setting) -> Path:
         return Path(text=text, steps=(step,), ends="nowhere")
     steps = [
         Step(
-            stage="expansion", asked=expansion.asked, outcome="found",
+            stage="expansion", asked=expansion.asked, outcome="named",
             detail=f"rule {rule.name}: {expansion.reason}",
         )
     ]  # fmt: skip
@@ -206,25 +207,19 @@ def follow_one(text: str, setting: Setting) -> Path:
             Step(stage="parser", asked=expansion.asked, outcome="refused", detail=str(error))
         )
         return Path(text=text, steps=tuple(steps), ends="nowhere")
-    steps.append(Step(stage="parser", asked=name, outcome="found"))
+    steps.append(Step(stage="parser", asked=name, outcome="named"))
     for ends, look_up in (("engine", _docker), ("cache", _cache)):
         steps.append(look_up(name, setting))
         if steps[-1].outcome == "found":
             return Path(text=text, steps=tuple(steps), ends=ends)
     answer = setting.registry(name)
-    outcome: Outcome
-    match answer.outcome:
-        case "found" | "absent" | "refused":
-            outcome = answer.outcome
-        case _:
-            outcome = "not-asked"
     steps.append(
         Step(
-            stage="registry", asked=name, outcome=outcome, image_id=answer.digest,
+            stage="registry", asked=name, outcome=answer.outcome, image_id=answer.digest,
             detail=f"{answer.route}: {answer.detail}" if answer.host else answer.detail,
         )
     )  # fmt: skip
-    ends = "registry" if outcome == "found" else "nowhere"
+    ends = "registry" if answer.outcome == "found" else "nowhere"
     return Path(text=text, steps=tuple(steps), ends=ends, answer=answer)
 
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_FACE = {"found": "#1b7f4d", "absent": "#b3261e", "refused": "#8a5a00", "not-asked": "#5f6368"}
+_FACE = {
+    "found": "#1b7f4d", "absent": "#b3261e", "refused": "#8a5a00", "not-asked": "#5f6368",
+    "named": "#2f5d8a", "login-needed": "#8a5a00", "unreachable": "#5f6368",
+}  # fmt: skip
 """White text on each has a contrast of 4.5 or more (WCAG 2.2, 1.4.3)."""
 
 _STEPS = ("expansion", "parser", "docker", "cache", "registry")
@@ -59,7 +62,7 @@ def draw_steps(steps: pd.DataFrame, *, title: str) -> Figure:
     order = [step for step in _STEPS if step in set(steps["step"])]
     rows = [(name, step) for name in dict.fromkeys(steps["name"]) for step in order]
     outcomes = {
-        (row.name, row.step, row.linuxkit): f"{tables.MARKS[str(row.outcome)]} {row.outcome}"
+        (row.name, row.step, row.linuxkit): f"{tables.STEP_MARKS[str(row.outcome)]} {row.outcome}"
         for row in steps.itertuples(index=False)
     }
     said = [[outcomes.get((name, step, head), "") for head in heads] for name, step in rows]
