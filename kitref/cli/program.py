@@ -24,6 +24,7 @@ _COMMANDS = {
     "oracle": "corpus",
     "diagnose": "diagnose",
     "bisect": "diagnose",
+    "conform": "conform",
     "regress": "regress",
     "engines": "engines",
 }

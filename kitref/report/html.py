@@ -34,6 +34,9 @@ _MEANINGS = {
 _MARKS = tables.MARKS | {
     "passed": "✓", "failed": "✗", "error": "‼", "skipped": "○", "available": "✓",
     "same": "=", "changed": "≠", "gone": "∅", "new": "+",
+    "pass": "✓", "fail": "✗", "not-claimed": "○", "allowed": "≈", "known": "○",
+    "known-passes": "+", "time-out": "‼", "crash": "‼", "missing": "‼", "malformed": "‼",
+    "torrent": "‼",
 }  # fmt: skip
 """A mark for each status; as an outcome's, it always stands beside the word."""
 
@@ -41,6 +44,8 @@ _TONES = {
     "passed": "good", "failed": "bad", "error": "bad", "skipped": "warn", "available": "good",
     "same": "good", "changed": "bad", "gone": "bad", "new": "warn",
     "found": "good", "absent": "bad", "refused": "warn",
+    "pass": "good", "fail": "bad", "known": "warn", "known-passes": "bad", "time-out": "bad",
+    "crash": "bad", "missing": "bad", "malformed": "bad", "torrent": "bad",
 }  # fmt: skip
 
 _LABELS = {"tagged_as": "tagged as", "image_id": "image ID", "asked": "asked for"}
@@ -48,7 +53,7 @@ _FIRST = ("image", "tagged_as", "rule", "asked", "outcome")
 _NAMES = frozenset({"image", "tagged_as", "asked"})
 
 
-class _Column(NamedTuple):
+class Column(NamedTuple):
     """A column: its label, what stands in it, and how wide it is."""
 
     label: str
@@ -56,28 +61,32 @@ class _Column(NamedTuple):
 
     @property
     def width(self) -> str:
+        """How wide it is, as the style sheet calls it."""
         return "name" if self.kind == "link" else self.kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
+class Table:
     """A table that can be sorted, and filtered by text and by the status of a row."""
 
     id: str
     caption: str
-    columns: Sequence[_Column]
+    columns: Sequence[Column]
     rows: Sequence[Sequence[object]]
 
     @property
     def status(self) -> int:
+        """Which column has the status of a row."""
         return [column.kind for column in self.columns].index("status")
 
     @property
     def by(self) -> str:
+        """What the field is called that filters by it."""
         return self.columns[self.status].label.capitalize()
 
     @property
     def statuses(self) -> list[tuple[object, int]]:
+        """Every status with how many rows have it."""
         return Counter(row[self.status] for row in self.rows).most_common()
 
 
@@ -103,6 +112,32 @@ def write(record: Record, path: Path) -> None:
         notebooks=_notebooks(record),
         lookups=_lookups(record),
         matrices=_matrices(record),
+    )
+    path.write_text(page, encoding="utf-8", newline="\n")
+
+
+def write_page(
+    path: Path, *, title: str, sentence: str, good: bool, tables: Sequence[Table]
+) -> None:
+    """Write a page of tables, in the same dress.
+
+    Args:
+        path: The file.
+        title: The question that the page answers.
+        sentence: The answer.
+        good: Whether all is as it should be.
+        tables: The tables.
+    """
+    environment = _environment()
+    page = environment.get_template("page.html.j2").render(
+        title=title,
+        sentence=sentence,
+        verdict="passed" if good else "failed",
+        style_hash=_hash(environment, "report.css"),
+        script_hash=_hash(environment, "report.js"),
+        marks=_MARKS,
+        tones=_TONES,
+        tables=tables,
     )
     path.write_text(page, encoding="utf-8", newline="\n")
 
@@ -179,21 +214,21 @@ def _failure(record: Record, result: runs.Result) -> dict[str, str]:
     }
 
 
-def _differing(record: Record) -> _Table:
-    return _Table(
+def _differing(record: Record) -> Table:
+    return Table(
         id="table-differing",
         caption="Each answer that is changed or gone, and what reproduces it",
         columns=[
-            _Column("image", "name"),
-            _Column("tagged as", "name"),
-            _Column("rule"),
-            _Column("status", "status"),
-            _Column("old value", "name"),
-            _Column("new value", "name"),
-            _Column("engine", "title"),
-            _Column("behaviour"),
-            _Column("reason", "prose"),
-            _Column("reproduce", "command"),
+            Column("image", "name"),
+            Column("tagged as", "name"),
+            Column("rule"),
+            Column("status", "status"),
+            Column("old value", "name"),
+            Column("new value", "name"),
+            Column("engine", "title"),
+            Column("behaviour"),
+            Column("reason", "prose"),
+            Column("reproduce", "command"),
         ],
         rows=[
             [
@@ -211,20 +246,20 @@ def _differing(record: Record) -> _Table:
     )
 
 
-def _neither(record: Record) -> _Table:
-    return _Table(
+def _neither(record: Record) -> Table:
+    return Table(
         id="table-neither",
         caption="Answers that the baseline does not have, and those that were not asked for",
         columns=[
-            _Column("image", "name"),
-            _Column("tagged as", "name"),
-            _Column("rule"),
-            _Column("status", "status"),
-            _Column("old value", "name"),
-            _Column("new value", "name"),
-            _Column("engine", "title"),
-            _Column("behaviour"),
-            _Column("reason", "prose"),
+            Column("image", "name"),
+            Column("tagged as", "name"),
+            Column("rule"),
+            Column("status", "status"),
+            Column("old value", "name"),
+            Column("new value", "name"),
+            Column("engine", "title"),
+            Column("behaviour"),
+            Column("reason", "prose"),
         ],
         rows=[
             [
@@ -249,17 +284,17 @@ def _why(record: Record, change: Change) -> str:
     return "not in the baseline" if change.status == "new" else junit.not_asked(record, change)
 
 
-def _engines(record: Record) -> _Table:
-    return _Table(
+def _engines(record: Record) -> Table:
+    return Table(
         id="table-engines",
         caption="The engines of the run, those that were skipped with the reason",
         columns=[
-            _Column("engine", "title"),
-            _Column("status", "status"),
-            *map(_Column, ("kind", "version", "API", "store")),
-            _Column("source", "title"),
-            _Column("required"),
-            _Column("reason", "prose"),
+            Column("engine", "title"),
+            Column("status", "status"),
+            *map(Column, ("kind", "version", "API", "store")),
+            Column("source", "title"),
+            Column("required"),
+            Column("reason", "prose"),
         ],
         rows=[
             _engine(had, "yes" if had.title in record.required else "no") for had in record.engines
@@ -283,17 +318,17 @@ def _engine(had: Had, required: str) -> list[str]:
     ]
 
 
-def _notebooks(record: Record) -> _Table:
-    return _Table(
+def _notebooks(record: Record) -> Table:
+    return Table(
         id="table-notebooks",
         caption="Each run of a notebook, with the executed notebook",
         columns=[
-            _Column("run", "title"),
-            _Column("status", "status"),
-            _Column("seconds", "number"),
-            _Column("executed notebook", "link"),
-            _Column("reason", "prose"),
-            _Column("reproduce", "command"),
+            Column("run", "title"),
+            Column("status", "status"),
+            Column("seconds", "number"),
+            Column("executed notebook", "link"),
+            Column("reason", "prose"),
+            Column("reproduce", "command"),
         ],
         rows=[
             [
@@ -317,17 +352,17 @@ def _executed(record: Record, result: runs.Result) -> str:
     return quote(os.fsencode(output.relative_to(record.folder).as_posix()))
 
 
-def _lookups(record: Record) -> _Table:
+def _lookups(record: Record) -> Table:
     """Return every look-up, the columns in which there is something."""
     lookups = record.lookups.fillna("")
     filled = [str(name) for name in lookups if lookups[name].astype(bool).any()]
     names = [name for name in _FIRST if name in filled]
     names += [name for name in filled if name not in names]
     columns = [map(printable if name in _NAMES else str, lookups[name]) for name in names]
-    return _Table(
+    return Table(
         id="table-lookups",
         caption="Every look-up: what was asked for, and what the engine said",
-        columns=[_Column(_LABELS.get(name, name.replace("_", " ")), _kind(name)) for name in names],
+        columns=[Column(_LABELS.get(name, name.replace("_", " ")), _kind(name)) for name in names],
         rows=list(zip(*columns, strict=True)),
     )
 
