@@ -14,6 +14,7 @@ import kitref
 from kitref import baseline as baselines
 from kitref import engines, errors, runs, tables
 from kitref.engines import dind, places, private
+from kitref.registry import private as registries
 from kitref.report import html, junit, picture
 from kitref.report.record import Change, Had, Record
 
@@ -27,6 +28,9 @@ REPRODUCE = "01-reproduce.ipynb"
 
 MATRIX = "03-engines.ipynb"
 """The notebook that runs once on all of them."""
+
+BUILD = "04-linuxkit-build.ipynb"
+"""The notebook that runs once on the newest engine of each store."""
 
 
 def regress(
@@ -68,8 +72,8 @@ def regress(
         folders = stack.enter_context(_folder())
         partial = stack.enter_context(runs.fresh(folder))
         (partial / "notebooks").mkdir()
-        had = stack.enter_context(_all(choice, report))
-        jobs = _jobs(had, notebooks, given, partial, folders)
+        had, lacking = stack.enter_context(_all(choice, report))
+        jobs = _jobs(had, notebooks, given, partial, folders, lacking)
         stack.enter_context(runs.environment(folders, **{engines.RUNNING: _shared(had)}))
         ran = runs.run(
             [job for job, reason in jobs if not reason],
@@ -133,7 +137,7 @@ def _parameters(notebooks: Path, parameters: dict[str, Any]) -> dict[str, dict[s
             remedy="choose engines with --engine",
         )
     declared = {}
-    for name in (REPRODUCE, MATRIX):
+    for name in (REPRODUCE, MATRIX, BUILD):
         if not (notebooks / name).is_file():
             raise errors.UsageError(
                 f"there is no {notebooks / name}",
@@ -162,6 +166,7 @@ def _jobs(
     given: dict[str, dict[str, Any]],
     folder: Path,
     folders: Path,
+    lacking: str,
 ) -> list[tuple[runs.Job, str]]:
     """Return what is to be run, and why not where it is not: the longest first."""
 
@@ -176,8 +181,15 @@ def _jobs(
 
     live = ",".join(f"{one.given}/{one.store}" for one in had if one.engine)
     matrix = job(MATRIX, "all engines", engines=live)
-    return [(matrix, "" if live else "no engine could be had")] + [
-        (job(REPRODUCE, one.title, engine=one.given, store=one.store), one.reason) for one in had
+    # Later ones are newer; one that was skipped gives way to one that was had.
+    newest = {one.store: one for one in sorted(had, key=lambda one: one.engine is not None)}
+    return [
+        (matrix, "" if live else "no engine could be had"),
+        *(
+            (job(name, one.title, engine=one.given, store=one.store), one.reason or why)
+            for name, these, why in ((REPRODUCE, had, ""), (BUILD, newest.values(), lacking))
+            for one in these
+        ),
     ]
 
 
@@ -286,14 +298,28 @@ def _required(require: Sequence[str], choice: list[private.Spec | str]) -> froze
 @contextlib.contextmanager
 def _all(
     choice: list[private.Spec | str], report: Callable[[str, str], None]
-) -> Iterator[tuple[Had, ...]]:
-    """Have all engines at once, each fetched and started beside the others."""
+) -> Iterator[tuple[tuple[Had, ...], str]]:
+    """Have all engines at once, each fetched and started beside the others.
+
+    Yields:
+        The engines, and why the private registry's package cannot be had; empty where it can.
+    """
     with contextlib.ExitStack() as stack:
         # Leaving the pool waits for its threads, also on Ctrl-C: by then each engine that was
         # started has told the stack how to end it.
-        with concurrent.futures.ThreadPoolExecutor(len(choice)) as pool:
+        with concurrent.futures.ThreadPoolExecutor(len(choice) + 1) as pool:
+            lacking = pool.submit(_lacking)
             had = tuple(pool.map(lambda one: _have(one, stack, report), choice))
-        yield had
+        yield had, lacking.result()
+
+
+def _lacking() -> str:
+    """Return why the private registry's package cannot be had; empty where it can."""
+    try:
+        registries.fetch()
+    except errors.EngineUnavailable as error:
+        return str(error)
+    return ""
 
 
 def _have(

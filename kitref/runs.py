@@ -21,7 +21,7 @@ from kitref import errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnProcess
+    from multiprocessing.context import ForkServerProcess
 
 Status = Literal["passed", "failed", "error", "skipped"]
 
@@ -208,12 +208,16 @@ class _Worker:
     """A process that runs one notebook and says how it goes."""
 
     def __init__(self, job: Job, cell_seconds: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        # Papermill is imported once, by the server; each worker is a fork of it.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["papermill", "nbclient.exceptions"])
         self.job = job
         self.start = time.monotonic()
         self.connection, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(
-            target=_work, args=(job, cell_seconds, theirs), name=f"kitref {job.title}"
+        self.process: ForkServerProcess = context.Process(
+            target=_work,
+            args=(job, cell_seconds, theirs, dict(os.environ)),
+            name=f"kitref {job.title}",
         )
         self.process.start()
         theirs.close()
@@ -246,8 +250,10 @@ class _Worker:
             self.process.join()
 
 
-def _work(job: Job, cell_seconds: int, parent: Connection) -> None:
+def _work(job: Job, cell_seconds: int, parent: Connection, environment: dict[str, str]) -> None:
     """Run one notebook; the whole life of a worker process."""
+    os.environ.clear()  # the server's is that of the first run
+    os.environ.update(environment)
     # A group of its own: Ctrl-C goes to the kit, which then lets go of the connection.
     os.setpgid(0, 0)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()

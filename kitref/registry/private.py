@@ -152,6 +152,19 @@ class Registry:
         return _digest(manifest)
 
 
+def fetch(progress: Callable[[str, float], None] = lambda _step, _share: None) -> packages.Root:
+    """Return the registry's unpacked package, fetched where the cache does not have it.
+
+    Args:
+        progress: Called with a step in words and the share of it that is done, 0 to 1.
+
+    Raises:
+        EngineUnavailable: It cannot be had here; says why.
+    """
+    # The machine's own suite: the program then runs on the machine's own C library.
+    return packages.fetch(packages.catalogue()["codename"], _KIND, [_PACKAGE], progress)
+
+
 @contextlib.contextmanager
 def serving(
     auth: Auth = "basic",
@@ -179,8 +192,7 @@ def serving(
         raise errors.EngineUnavailable(
             "the private registry needs setpriv", remedy="install util-linux"
         )
-    # The machine's own suite: the program then runs on the machine's own C library.
-    root = packages.fetch(packages.catalogue()["codename"], _KIND, [_PACKAGE], progress)
+    root = fetch(progress)
     folder = places.temporary()
     lease = places.Lease.take({"kind": "private", "title": _PACKAGE, "folder": str(folder)})
     try:
