@@ -51,6 +51,12 @@ _arch = click.option(
 )
 @click.option("--ca", metavar="FILE", help="The certificates to trust for mapped hosts, in PEM.")
 @click.option("--verify", is_flag=True, help="Try a docker tag, on an image of the kit's own.")
+@click.option(
+    "--linuxkit-binary",
+    "binary",
+    metavar="PATH",
+    help="Run this linuxkit on the same engine, and compare what it asks for with the prediction.",
+)
 @click.option("--json", "form", flag_value="json", help="Print one JSON object.")
 @click.option("--sarif", "form", flag_value="sarif", help="Print SARIF 2.1.0, for code review.")
 def diagnose(  # noqa: PLR0913, PLR0917 - as click passes them
@@ -68,6 +74,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - as click passes them
     host_map: tuple[str, ...],
     ca: str | None,
     verify: bool,
+    binary: str | None,
     form: str | None,
 ) -> None:
     """Say of each image of a LinuxKit build where its look-up ends, why, and what mends it.
@@ -116,13 +123,19 @@ def diagnose(  # noqa: PLR0913, PLR0917 - as click passes them
             verify=verify,
             report=lambda done, of: report("names", f"asked {done} of {of}"),
         )
+        check = None
+        if binary:
+            from kitref.linuxkit import binary as real
+
+            texts = [name.text for name in build.names]
+            check = real.check(Path(binary), texts, setting, offline=offline)
     if form == "json":
-        sys.stdout.write(said.as_json(found, setting, build.notes))
+        sys.stdout.write(said.as_json(found, setting, build.notes, check))
     elif form == "sarif":
         sys.stdout.write(said.as_sarif(found))
     else:
-        said.show(found, setting, build.notes)
-    if any(each.cause for each in found):
+        said.show(found, setting, build.notes, check)
+    if (check and check.differences) or any(each.cause for each in found):
         click.get_current_context().exit(ends.FINDING)
 
 

@@ -22,7 +22,10 @@ DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
 _ARCH_CHECKED: Final = "2024-08-29"
 """From this day on `HasImage` takes an image of another architecture for none (linuxkit#4072)."""
 
-_VERSION: Final = re.compile(r"\d{1,3}\.\d{1,4}")
+_VOLUMES: Final = "2024-07-28"
+"""LinuxKit v1.5.0 came out: the first whose schema knows `volumes` (linuxkit#4065)."""
+
+_VERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,4}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,11 @@ class Client:
         negotiates: Whether it goes down to the engine's version. One that does not takes
             DOCKER_API_VERSION instead; one that does, does not read it.
         checks_arch: Whether an image of another architecture counts as none.
-        always_docker: Whether Docker is asked without `--docker` too, and pulls (before v0.8).
+        always_docker: Whether Docker is asked without `--docker` too, and pulls: LinuxKit up to
+            v0.8, which has no cache of its own (linuxkit#3573 brought it in late 2020). What Docker
+            answers then is final, unless it is that there is no such image.
+        unknown_keys: What the kit knows at the top of a file and this LinuxKit refuses there, and
+            what to do about it.
     """
 
     title: str
@@ -46,6 +53,7 @@ class Client:
     negotiates: bool
     checks_arch: bool
     always_docker: bool = False
+    unknown_keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def version_for(self, engine: Engine, api_version: str = "") -> str:
         """Return the API version that the client asks an engine in.
@@ -69,13 +77,19 @@ def of_release(release: Release) -> Client:
     of_date = {each.version: each.date for each in rules.releases() if each.tool == "linuxkit"}
     # A LinuxKit between releases, named by its commit, is older than the CLI that carries it.
     date = of_date.get(release.linuxkit, release.date)
+    unknown = {}
+    if release.tool != "nitro-cli":
+        unknown["prefix"] = "it is an addition of the LinuxKit that the Nitro CLI ships"
+    if date < _VOLUMES:
+        unknown["volumes"] = "use LinuxKit v1.5.0 or later"
     return Client(
         title=release.name,
         rule=rules.rule(release.rule),
         api_version=release.docker_client_api or "",
         negotiates=release.api_negotiation,
         checks_arch=date >= _ARCH_CHECKED,
-        always_docker=release.rule == "none",
+        always_docker=release.rule in ("none", "da533297c"),
+        unknown_keys=unknown,
     )
 
 
@@ -87,7 +101,9 @@ def of_rule(name: str) -> Client:
     """
     newest = [release for release in rules.releases() if release.tool == "linuxkit"][-1]
     rule = rules.rule(name)
-    return dataclasses.replace(of_release(newest), title=f"rule {rule.name}", rule=rule)
+    return dataclasses.replace(
+        of_release(newest), title=f"rule {rule.name}", rule=rule, unknown_keys={}
+    )
 
 
 def find(name: str) -> Client:

@@ -1,15 +1,17 @@
 """LinuxKit's YAML files: which images a build names, and where.
 
 Several files are merged into one build as LinuxKit merges them: the last kernel counts, everything
-else is appended. The rules are those of `moby/config.go` and `moby/schema.go` there.
+else is appended. The rules are those of `moby/config.go` and `moby/schema.go` there, and the YAML
+is that of its library, go-yaml v3: the first document of a file, no key twice, `on` is a text.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import functools
 import json
 import os
+import re
 import stat
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -19,13 +21,21 @@ import yaml
 from kitref import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-SIZE_LIMIT: Final = 16 << 20
-"""Bytes of a file that are read; a build of a hundred thousand images has fewer."""
+    from kitref.linuxkit.client import Client
+
+SIZE_LIMIT: Final = 4 << 20
+"""Bytes of a file that are read; a build of fifty thousand images has fewer."""
 
 _DEPTH_LIMIT: Final = 64  # LinuxKit's schema has eight levels
-_NODES_LIMIT: Final = 2_000_000  # nodes after every alias is followed
+_NODES_LIMIT: Final = 1_000_000  # nodes after every alias is followed
+# What YAML lets stand in a file (YAML 1.2, 5.1); go-yaml holds to it.
+_UNPRINTABLE: Final = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+_VOLUME: Final = re.compile(r"[a-z0-9_-]*")
+_SHOWN: Final = 80  # characters of a text in an error
 _LISTS: Final = ("volumes", "onboot", "onshutdown", "services")
 _PACKAGE: Final = "@pkg:"
 _IMPLICIT: Final = {"null": "null", "bool": "boolean", "int": "integer", "float": "number"}
@@ -72,11 +82,13 @@ class Build:
     notes: tuple[str, ...] = ()
 
 
-def load(paths: Iterable[str | os.PathLike[str]]) -> Build:
+def load(paths: Iterable[str | os.PathLike[str]], client: Client | None = None) -> Build:
     """Read files and merge them into one build.
 
     Args:
         paths: The files, in the order of the command line.
+        client: The LinuxKit whose schema they are held against; by default whatever any release
+            takes will do.
 
     Returns:
         The build.
@@ -94,13 +106,11 @@ def load(paths: Iterable[str | os.PathLike[str]]) -> Build:
         path = os.fspath(named)
         file = _File(path, _decoded(path, _content(path)))
         root = file.compose(notes)
-        file.check(root, services)
-        kernel = [name for name in file.names(root) if name.section == "kernel"]
-        if kernel:
-            found["kernel"] = kernel
+        file.check(root, services, client)
         for name in file.names(root):
-            if name.section != "kernel":
-                found[name.section].append(name)
+            if name.section == "kernel":
+                found["kernel"].clear()
+            found[name.section].append(name)
     everything = [name for section in found.values() for name in section]
     return Build(
         names=tuple(n for n in everything if not n.text.startswith(_PACKAGE)),
@@ -128,11 +138,14 @@ def nitro_yaml(image: str) -> str:
         image: The image as the user typed it.
 
     Returns:
-        The file's text, as far as LinuxKit reads names in it. Source: `build_linuxkit` in
-        aws-nitro-enclaves-image-format (`docker.rs`, `yaml_generator.rs`).
+        The file's text; in place of two temporary files it has `cmd` and `env`. Source:
+        `get_customer_ramfs` in `enclave_build/src/yaml_generator.rs` of
+        https://github.com/aws/aws-nitro-enclaves-cli.
     """
-    folders = [{"path": f"rootfs/{name}", "directory": True} for name in _NITRO_FOLDERS]
-    files = [{"path": "rootfs/cmd", "source": "cmd"}, {"path": "rootfs/env", "source": "env"}]
+    folders = [
+        {"path": f"rootfs/{name}", "directory": True, "mode": "0755"} for name in _NITRO_FOLDERS
+    ]
+    files = [{"path": name, "source": name, "mode": "0644"} for name in ("cmd", "env")]
     document = {"prefix": "rootfs/", "init": [image], "files": folders + files}
     return yaml.safe_dump(document, sort_keys=False, width=10_000, allow_unicode=True)
 
@@ -140,19 +153,29 @@ def nitro_yaml(image: str) -> str:
 _NITRO_FOLDERS: Final = ("dev", "run", "sys", "var", "proc", "tmp")
 
 
-class _Loader(yaml.CSafeLoader):
-    """PyYAML's loader, with the booleans of YAML 1.2: to LinuxKit's library `on` is a text."""
+def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """Return what go-yaml v3 takes for no text, by the first character of a plain scalar."""
+    number = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    kinds = (
+        ("merge", "<", "<<"),
+        ("null", "~nN", "~|null|Null|NULL"),
+        ("null", "", ""),
+        ("bool", "tTfF", "true|True|TRUE|false|False|FALSE"),
+        ("int", "-+0123456789", "[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)"),
+        ("float", "-+.0123456789", rf"{number}|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"),
+    )
+    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    for kind, firsts, pattern in kinds:
+        for first in firsts or [""]:
+            resolver = (f"tag:yaml.org,2002:{kind}", re.compile(rf"(?:{pattern})\Z"))
+            found.setdefault(first, []).append(resolver)
+    return found
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":bool")]
-    for first, found in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool",
-    importlib.import_module("re").compile("true|True|TRUE|false|False|FALSE"),
-    list("tTfF"),
-)
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe loader, in C where it is there."""
+
+    yaml_implicit_resolvers = _resolvers()
 
 
 class _File:
@@ -162,6 +185,8 @@ class _File:
         self.path = path
         self.text = text
         self.lines = self.text.splitlines()
+        self.mappings: dict[int, dict[str, tuple[yaml.Node, yaml.Node]]] = {}
+        self.held: set[tuple[int, int]] = set()
 
     def compose(self, notes: list[str]) -> yaml.Node | None:
         """Return the first document, the one that LinuxKit reads, as nodes with their places."""
@@ -171,9 +196,9 @@ class _File:
             try:
                 if not loader.check_node():
                     return None
-                root = loader.get_node()
+                root: yaml.Node | None = loader.get_node()
                 if loader.check_node():
-                    at = loader.get_node().start_mark  # type: ignore[union-attr]
+                    at = loader.get_node().start_mark
                     notes.append(
                         f"{self.path}:{at.line + 1}:{at.column + 1}: LinuxKit reads the first"
                         " document of a file, and passes over this one"
@@ -185,7 +210,8 @@ class _File:
             raise self.wrong(mark, f"no YAML: {error.problem or error.context}") from None
         except yaml.YAMLError as error:
             raise self.wrong(None, f"no YAML: {str(error).splitlines()[0]}") from None
-        return root
+        # An empty file, and one of comments, is a build of nothing.
+        return None if root is not None and _kind(root) == "null" else root
 
     def _measure(self) -> None:
         """Refuse nesting that no build has, before anything recurses into it."""
@@ -198,73 +224,120 @@ class _File:
                     event.start_mark, f"nested more than {_DEPTH_LIMIT} deep", remedy="flatten it"
                 )
 
-    def check(self, root: yaml.Node | None, services: dict[str, str]) -> None:
+    def check(
+        self, root: yaml.Node | None, services: dict[str, str], client: Client | None = None
+    ) -> None:
         """Hold the file against LinuxKit's schema, and its services against those seen before."""
         if root is None:
             return
         _Sizes(self).of(root)
-        value = self.value(root)
-        for error in _schema().iter_errors(value):
-            raise self._refusal(root, error)
-        for item in _items(_entries(root).get("services")):
-            name = _entries(item)["name"]
-            where = self.place(name.start_mark)
-            if name.value in services:
+        self._hold(root, _schema())
+        for key, (at, _) in self.pairs(root).items():
+            if client and key in client.unknown_keys:
+                raise self.wrong(
+                    at.start_mark,
+                    f"{client.title} knows no key {key!r} here",
+                    remedy=client.unknown_keys[key],
+                )
+        members = self.members(root)
+        self._once("service", members.get("services"), services)
+        self._once("volume", members.get("volumes"), {})
+
+    def _hold(self, node: yaml.Node, schema: dict[str, Any]) -> None:
+        """Hold a node against a schema, which has no other words than these."""
+        if reference := schema.get("$ref"):
+            schema = _schema()["$defs"][reference.rpartition("/")[2]]
+        if (id(node), id(schema)) in self.held:  # by another alias
+            return
+        self.held.add((id(node), id(schema)))
+        expected = [each["type"] for each in schema.get("anyOf", (schema,))]
+        if (kind := _kind(node)) not in expected:
+            scalar = isinstance(node, yaml.ScalarNode)
+            raise self.wrong(
+                node.start_mark,
+                f"expected {' or '.join(expected)}, got {kind}"
+                + (f" {_shown(node.value)}" if scalar else ""),
+                remedy="put it in quotes" if scalar and "string" in expected else "",
+            )
+        for item in _items(node):
+            self._hold(item, schema["items"])
+        known, more = schema.get("properties", {}), schema.get("additionalProperties")
+        pairs = self.pairs(node)
+        for key, (at, value) in pairs.items():
+            if (inner := known.get(key, more)) is False:
+                raise self.wrong(
+                    at.start_mark,
+                    f"LinuxKit knows no key {_shown(key)} here",
+                    remedy=f"it knows {', '.join(sorted(known))}",
+                )
+            self._hold(value, inner)
+        if missing := [key for key in schema.get("required", ()) if key not in pairs]:
+            raise self.wrong(
+                node.start_mark, f"no {' and no '.join(missing)} here", remedy="add it"
+            )
+
+    def _once(self, what: str, items: yaml.Node | None, seen: dict[str, str]) -> None:
+        """Refuse a second service or volume of one name, and a volume's name with other letters."""
+        for item in _items(items):
+            name = self.members(item)["name"]
+            if what == "volume" and not _VOLUME.fullmatch(name.value):
                 raise self.wrong(
                     name.start_mark,
-                    f"a second service is called {name.value!r}; the first is at"
-                    f" {services[name.value]}",
-                    remedy="give each service a name of its own",
+                    f"no name of a volume: {_shown(name.value)}",
+                    remedy="use a to z, 0 to 9, - and _",
                 )
-            services[name.value] = where
+            if name.value in seen:
+                raise self.wrong(
+                    name.start_mark,
+                    f"a second {what} is called {_shown(name.value)}; the first is at"
+                    f" {seen[name.value]}",
+                    remedy=f"give each {what} a name of its own",
+                )
+            seen[name.value] = self.place(name.start_mark)
 
-    def value(self, node: yaml.Node) -> Any:  # noqa: ANN401 - whatever YAML holds
-        """Return what a node holds, for the schema; nothing of it is executed."""
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item) for item in node.value]
-        if isinstance(node, yaml.MappingNode):
-            return {key: self.value(value) for key, value in self.members(node).items()}
-        # Which number it is makes no difference to the schema.
-        values = {"null": None, "boolean": True, "integer": 1, "number": 0.5}
-        return values.get(_kind(node), node.value)
+    def members(self, node: yaml.Node | None) -> dict[str, yaml.Node]:
+        """Return a mapping's values by key; none where it is no mapping."""
+        return {key: value for key, (_, value) in self.pairs(node).items()}
 
-    def members(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
-        """Return a mapping's values by key, those merged by ``<<`` too, and no key twice."""
-        found: dict[str, yaml.Node] = {}
-        merged: dict[str, yaml.Node] = {}
-        places: dict[str, yaml.Mark] = {}
+    def pairs(self, node: yaml.Node | None) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Return a mapping's nodes by key, those merged by ``<<`` too, and no key twice."""
+        if not isinstance(node, yaml.MappingNode):
+            return {}
+        if id(node) in self.mappings:
+            return self.mappings[id(node)]
+        found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                     if not isinstance(source, yaml.MappingNode):
                         raise self.wrong(source.start_mark, "'<<' merges mappings only")
-                    merged = self.members(source) | merged
+                    merged = self.pairs(source) | merged
                 continue
             if not isinstance(key, yaml.ScalarNode) or _kind(key) != "string":
                 raise self.wrong(key.start_mark, "a key that is not a text", remedy="quote it")
-            if key.value in places:
+            if key.value in found:
                 raise self.wrong(
                     key.start_mark,
-                    f"the key {key.value!r} again; it stands already at"
-                    f" {self.place(places[key.value])}",
+                    f"the key {_shown(key.value)} again; it stands already at"
+                    f" {self.place(found[key.value][0].start_mark)}",
                     remedy="keep one of the two",
                 )
-            places[key.value] = key.start_mark
-            found[key.value] = value
-        return merged | found
+            found[key.value] = key, value
+        self.mappings[id(node)] = merged | found
+        return self.mappings[id(node)]
 
     def names(self, root: yaml.Node | None) -> Iterator[Name]:
         """Yield the image names of a file that was checked, in the order of its sections."""
-        members = self.members(root) if isinstance(root, yaml.MappingNode) else {}
-        if kernel := members.get("kernel"):
-            image = self.members(kernel).get("image")  # type: ignore[arg-type]
-            if image is not None and image.value:
-                yield self.name(image, "kernel")
+        members = self.members(root)
+        image = self.members(members.get("kernel")).get("image")
+        if image is not None and image.value:
+            yield self.name(image, "kernel")
         for item in _items(members.get("init")):
             yield self.name(item, "init")
         for section in _LISTS:
             for item in _items(members.get(section)):
-                image = self.members(item).get("image")  # type: ignore[arg-type]
+                image = self.members(item).get("image")
                 # A volume may have none.
                 if image is not None and (image.value or section != "volumes"):
                     yield self.name(image, section)
@@ -296,73 +369,42 @@ class _File:
         where = self.place(mark) if mark else self.path
         return errors.BuildFileError(f"{where}: {what}", remedy=remedy)
 
-    def _refusal(self, root: yaml.Node, error: Any) -> errors.BuildFileError:  # noqa: ANN401
-        """Return why LinuxKit's schema refuses the file, and where."""
-        node: yaml.Node = root
-        for step in error.absolute_path:
-            node = (
-                node.value[step]
-                if isinstance(node, yaml.SequenceNode)
-                else self.members(node)[step]  # type: ignore[arg-type]
-            )
-        if error.validator == "additionalProperties":
-            known = sorted(error.schema.get("properties", {}))
-            for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-                if key.value not in known:
-                    return self.wrong(
-                        key.start_mark,
-                        f"LinuxKit knows no key {key.value!r} here",
-                        remedy=f"it knows {', '.join(known)}",
-                    )
-        if error.validator == "required":
-            members = self.members(node)  # type: ignore[arg-type]
-            missing = [key for key in error.validator_value if key not in members]
-            what = f"no {' and no '.join(missing)} here"
-            return self.wrong(node.start_mark, what, remedy="add it")
-        expected = error.validator_value
-        if error.validator == "anyOf":
-            expected = [each["type"] for each in expected]
-        said = " or ".join(expected) if isinstance(expected, list) else str(expected)
-        given = _kind(node)
-        quote = isinstance(node, yaml.ScalarNode) and "string" in said
-        return self.wrong(
-            node.start_mark,
-            f"expected {said}, got {given}"
-            + (f" {node.value!r}" if isinstance(node, yaml.ScalarNode) else ""),
-            remedy="put it in quotes" if quote else "",
-        )
-
 
 class _Sizes:
-    """How many nodes there are behind a node when every alias is followed."""
+    """How many nodes there are behind a node when every alias is followed, and how deep."""
 
     def __init__(self, file: _File) -> None:
         self.file = file
-        self.known: dict[int, int] = {}
+        self.known: dict[int, tuple[int, int]] = {}
         self.open: set[int] = set()
 
-    def of(self, node: yaml.Node) -> int:
-        """Return the count; refuse what contains itself, and what grows without bound."""
+    def of(self, node: yaml.Node) -> tuple[int, int]:
+        """Return both; refuse what contains itself, and what grows without bound."""
         key = id(node)
         if key in self.known:
             return self.known[key]
         if key in self.open:
             raise self.file.wrong(node.start_mark, "an anchor that contains itself")
         self.open.add(key)
-        size = 1
+        below: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
-            size += sum(map(self.of, node.value))
+            below = node.value
         elif isinstance(node, yaml.MappingNode):
-            size += sum(self.of(each) for pair in node.value for each in pair)
-        if size > _NODES_LIMIT:
+            below = [each for pair in node.value for each in pair]
+        size, depth = 1, 1
+        for each in below:
+            more, deeper = self.of(each)
+            size, depth = size + more, max(depth, deeper + 1)
+        if size > _NODES_LIMIT or depth > _DEPTH_LIMIT:
+            bound = f"{_NODES_LIMIT:,} nodes" if size > _NODES_LIMIT else f"{_DEPTH_LIMIT} levels"
             raise self.file.wrong(
                 node.start_mark,
-                f"aliases make more than {_NODES_LIMIT:,} nodes of this",
+                f"more than {bound} of this, when every alias is followed",
                 remedy="write out what the build needs",
             )
         self.open.discard(key)
-        self.known[key] = size
-        return size
+        self.known[key] = size, depth
+        return size, depth
 
 
 def _content(path: str) -> bytes:
@@ -400,20 +442,19 @@ def _decoded(path: str, content: bytes) -> str:
         raise errors.BuildFileError(
             f"{path}:{line}:{column}: not UTF-8", remedy="save the file as UTF-8"
         ) from error
-    for index, character in enumerate(text):
-        if character < " " and character not in "\t\n\r":
-            line, column = text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
-            raise errors.BuildFileError(
-                f"{path}:{line}:{column}: a control character {errors.printable(character)}",
-                remedy="remove it; is this a text file?",
-            )
+    if found := _UNPRINTABLE.search(text):
+        at = found.start()
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        raise errors.BuildFileError(
+            f"{path}:{line}:{column}: a character that no YAML file has,"
+            f" {errors.printable(found[0])}",
+            remedy="remove it; is this a text file?",
+        )
     return text
 
 
-def _entries(node: yaml.Node | None) -> Mapping[str, yaml.Node]:
-    if not isinstance(node, yaml.MappingNode):
-        return {}
-    return {key.value: value for key, value in node.value}
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def _items(node: yaml.Node | None) -> Sequence[yaml.Node]:
@@ -430,8 +471,9 @@ def _kind(node: yaml.Node) -> str:
     return _IMPLICIT.get(kind, "string") if prefix == "tag:yaml.org,2002" else "string"
 
 
-def _schema() -> Any:  # noqa: ANN401 - the library brings no types
-    """Return what holds a file against LinuxKit's schema."""
+@functools.cache
+def _schema() -> dict[str, Any]:
+    """Return what LinuxKit takes, as JSON Schema; the words that it uses are those of `_hold`."""
     file = resources.files("kitref") / "data" / "linuxkit.schema.json"
-    validators = importlib.import_module("jsonschema")
-    return validators.Draft202012Validator(json.loads(file.read_bytes()))
+    schema: dict[str, Any] = json.loads(file.read_bytes())
+    return schema

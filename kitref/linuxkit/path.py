@@ -201,7 +201,8 @@ def follow_one(text: str, setting: Setting) -> Path:
         )
     ]  # fmt: skip
     try:
-        name = read(expansion.asked)
+        # The rule of before 2019-09-30 goes with the Go of its day: see `read`.
+        name = read(expansion.asked, any_port=rule.name == "none")
     except ValueError as error:
         steps.append(
             Step(stage="parser", asked=expansion.asked, outcome="refused", detail=str(error))
@@ -212,6 +213,8 @@ def follow_one(text: str, setting: Setting) -> Path:
         steps.append(look_up(name, setting))
         if steps[-1].outcome == "found":
             return Path(text=text, steps=tuple(steps), ends=ends)
+        if _stops(steps[-1], setting):
+            return Path(text=text, steps=tuple(steps), ends="nowhere")
     answer = setting.registry(name)
     steps.append(
         Step(
@@ -251,6 +254,14 @@ def ask_docker(name: str, setting: Setting) -> Step:
     )  # fmt: skip
 
 
+def _stops(step: Step, setting: Setting) -> bool:
+    """Whether the build fails at a step that found nothing, with nothing else tried."""
+    if step.stage == "cache":
+        return step.outcome == "refused"
+    # A LinuxKit that pulls through Docker does so when Docker says "No such image" (`ImageTar`).
+    return setting.asks_docker and setting.client.always_docker and step.outcome != "absent"
+
+
 def _docker(name: str, setting: Setting) -> Step:
     if setting.asks_docker:
         return ask_docker(name, setting)
@@ -263,26 +274,30 @@ def _cache(name: str, setting: Setting) -> Step:
         return Step(stage="cache", asked=name, outcome="not-asked", detail="--pull passes over it")
     if setting.client.always_docker:
         return Step(stage="cache", asked=name, outcome="not-asked", detail="there is none yet")
-    found = cache.look_up(setting.cache, name, setting.arch)
+    # Kept: for the cache alone the name is expanded and read a second time (`ImagePull`), so
+    # `foo//bar`, which the parser made `foo/bar` of, is looked up as `docker.io/foo/bar` there.
+    again = setting.client.rule.expand(name).asked
+    try:
+        again = read(again)
+    except ValueError as error:  # an escape that the first reading resolved
+        return Step(stage="cache", asked=again, outcome="refused", detail=str(error))
+    found = cache.look_up(setting.cache, again, setting.arch)
     return Step(
-        stage="cache", asked=name, outcome=found.outcome, detail=found.detail, image_id=found.digest
-    )
+        stage="cache", asked=again, outcome=found.outcome, detail=found.detail,
+        image_id=found.digest,
+    )  # fmt: skip
 
 
-# What Go's net/url lets stand in a host without brackets, escapes aside: RFC 3986 3.2.2, and the
-# characters that browsers send.
-_HOST: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:\[\]<>\"\x80-\U0010ffff]*")
-_PORT: Final = re.compile(r"(:[0-9]*)?")
-
-
-def read(text: str) -> str:
+def read(text: str, *, any_port: bool = False) -> str:
     """Read a name as containerd's reference parser does, and return what that prints.
 
     Source: `reference.Parse` and `Spec.String` of containerd: the text is read as a URL without its
-    scheme, the first ``:`` or ``@`` in its path begins the object.
+    scheme, by `Parse` of Go's net/url; the first ``:`` or ``@`` in its path begins the object.
 
     Args:
         text: The expanded name.
+        any_port: Whether any text may follow a host's ``:``, as in Go before 1.12.8 of 2019-08-13:
+            with it ``alpine:3`` could be looked up as typed, as the host ``alpine:3``.
 
     Returns:
         The name that LinuxKit looks up.
@@ -290,39 +305,54 @@ def read(text: str) -> str:
     Raises:
         ValueError: The parser refuses it; says why.
     """
-    if any(character < " " or character == "\x7f" for character in text):
+    rest, _, fragment = text.partition("#")
+    if "://" in text:
+        raise ValueError("invalid reference: a scheme in it")
+    if re.search(r"[\x00-\x1f\x7f]", rest):
         raise ValueError("a control character in it")
-    rest = text.partition("#")[0].partition("?")[0]
-    authority, slash, path = rest.partition("/")
-    host = authority.rpartition("@")[2]
-    _check_host(host)
+    _unescaped(fragment)
+    authority, slash, path = rest.partition("?")[0].partition("/")
+    user, at, host = authority.rpartition("@")
+    host = _host(host, any_port=any_port)
+    if at and not _USER.fullmatch(user):
+        raise ValueError("an invalid character before the '@'")
+    _unescaped(user)
     if not host:
         raise ValueError("hostname required")
-    if re.search(r"%(?![0-9A-Fa-f]{2})", path):
-        raise ValueError("an invalid escape in it")
-    path = unquote(slash + path, errors="surrogateescape")
-    at = re.search("[:@]", path)
-    found = path[at.start() :] if at else ""
-    locator = posixpath.normpath(f"{host}/{path[: at.start()] if at else path}")
+    path = _unescaped(slash + path)
+    mark = re.search("[:@]", path)
+    found = path[mark.start() :] if mark else ""
+    locator = posixpath.normpath(f"{host}/{path[: mark.start()] if mark else path}")
     if found.startswith(":"):
         found = found[1:]
         return f"{locator}:{found}" if found and found[0] != "@" else locator + found
     return locator + found
 
 
-def _check_host(host: str) -> None:
-    """Refuse a host that Go's net/url refuses."""
-    if host.startswith("["):
-        inside, bracket, port = host.rpartition("]")
-        if not bracket:
-            raise ValueError("no ']' after the host")
-        if not _PORT.fullmatch(port):
-            raise ValueError(f"invalid port {port!r} after the host")
-        host = inside[1:]
-    elif ":" in host:
-        name, colon, port = host.rpartition(":")
-        if not _PORT.fullmatch(colon + port):
-            raise ValueError(f"invalid port {colon + port!r} after the host")
-        host = name
-    if not _HOST.fullmatch(host.replace("%", "")) or "%" in host:
+# What Go's net/url lets stand in a host and before its `@`: RFC 3986, 3.2, and the characters that
+# browsers send. An escape in a host is one of a byte that is no ASCII, or of the percent sign.
+_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:\[\]<>\"\x80-\U0010ffff]|%25|%[89A-Fa-f].)*", re.DOTALL
+)
+_USER: Final = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
+_PORT: Final = re.compile(r"(:[0-9]*)?")
+
+
+def _host(text: str, *, any_port: bool) -> str:
+    """Return a host, its escapes resolved (`parseHost` of net/url)."""
+    _, mark, port = text.rpartition("]" if text.startswith("[") else ":")
+    if text.startswith("[") and not mark:
+        raise ValueError("no ']' after the host")
+    if mark == ":":
+        port = f":{port}"
+    if mark and not (any_port and mark == ":") and not _PORT.fullmatch(port):
+        raise ValueError(f"invalid port {port!r} after the host")
+    if not _HOST.fullmatch(text):
         raise ValueError("an invalid character in the host")
+    return _unescaped(text)
+
+
+def _unescaped(text: str) -> str:
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError("an invalid escape in it")
+    return unquote(text, errors="surrogateescape")

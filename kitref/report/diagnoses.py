@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from kitref.diagnose import Diagnosis, Row
     from kitref.linuxkit import Setting
+    from kitref.linuxkit.binary import Check
 
 _WIDTH: Final = 200  # of a terminal that has none; lines are never cut
 _VERIFIED: Final = {
@@ -30,13 +31,19 @@ _VERIFIED: Final = {
 _SARIF: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def show(diagnoses: Sequence[Diagnosis], setting: Setting, notes: Sequence[str] = ()) -> None:
+def show(
+    diagnoses: Sequence[Diagnosis],
+    setting: Setting,
+    notes: Sequence[str] = (),
+    check: Check | None = None,
+) -> None:
     """Print diagnoses for a person: each name with its place, the line, and what comes of it.
 
     Args:
         diagnoses: The diagnoses.
         setting: The build that they are about.
         notes: What LinuxKit passes over.
+        check: What a real linuxkit did beside it, where one was run.
     """
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, soft_wrap=True)
     with console.capture() as page:
@@ -45,6 +52,8 @@ def show(diagnoses: Sequence[Diagnosis], setting: Setting, notes: Sequence[str] 
         for each in diagnoses:
             if each.cause:
                 console.print(_finding(each))
+        if check:
+            console.print(_checked(check), markup=False, highlight=False)
         console.print(summary(diagnoses, setting), markup=False, highlight=False)
     # Not by rich: it would end the program itself, as with a finding, when nobody reads on.
     sys.stdout.write(page.get())
@@ -60,8 +69,13 @@ def summary(diagnoses: Sequence[Diagnosis], setting: Setting) -> str:
     return f"{title}, {len(diagnoses)} names: {good or 'none'} found; {wrong} not as they should be"
 
 
-def as_json(diagnoses: Sequence[Diagnosis], setting: Setting, notes: Sequence[str] = ()) -> str:
-    """Return diagnoses in JSON, one object."""
+def as_json(
+    diagnoses: Sequence[Diagnosis],
+    setting: Setting,
+    notes: Sequence[str] = (),
+    check: Check | None = None,
+) -> str:
+    """Return diagnoses in JSON, one object; the arguments are those of `show`."""
     record = {
         "linuxkit": setting.client.title,
         "rule": setting.client.rule.name,
@@ -70,6 +84,8 @@ def as_json(diagnoses: Sequence[Diagnosis], setting: Setting, notes: Sequence[st
         "notes": list(notes),
         "names": [_record(each) for each in diagnoses],
     }
+    if check:
+        record["binary"] = {"version": check.version, "differences": list(check.differences)}
     return json.dumps(record, indent=2) + "\n"
 
 
@@ -200,6 +216,13 @@ def _result(each: Diagnosis) -> dict[str, Any]:
         "locations": [place],
         "properties": {"evidence": list(cause.evidence), "asked": each.path.asked},
     }
+
+
+def _checked(check: Check) -> str:
+    """Return what a real linuxkit did beside the prediction."""
+    if not check.differences:
+        return f"{check.version}: asks as predicted"
+    return "\n".join(f"{check.version}: {line}" for line in check.differences)
 
 
 def _sentence(text: str) -> str:
