@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help regress oracle test lint lab lock clean
+.PHONY: help regress oracle bench test lint lab lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -24,6 +24,9 @@ regress: $(READY) ## reproduce the bug on live engines that the kit starts itsel
 oracle: $(READY) ## hold the corpus and a million generated names against Go's distribution/reference (ARGS= for options)
 	$(BIN)/kitref oracle --count 1000000 $(ARGS)
 
+bench: $(READY) ## measure it beside Go's package and others (ARGS= for options); writes reports/bench.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
 test: lint ## lint, types, unit, property, live and notebook tests
 	$(BIN)/python -m pytest
 
@@ -38,7 +41,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 lock: ## pin what pyproject.toml allows today; run it with the oldest Python there is (PYTHON=)
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e '.[kit,test]'
+	$(BIN)/python -m pip install --quiet -e '.[kit,columns,cluster,test]'
 	$(BIN)/python -m pip freeze --exclude-editable --all | grep -vE '^(pip|setuptools|wheel)==' > requirements.lock
 
 clean: ## remove the virtual environment, the last run and the kit's cache

@@ -100,17 +100,25 @@ class InvalidReference(KitrefError, ValueError):
     start: int
     end: int
 
-    def __init__(self, text: str, find_fault: Callable[[str], Fault]) -> None:
-        # Not KitrefError's: `what` and `remedy` come with the fault. What pickling needs is in
-        # `args` already.
-        self.text = text
-        self._find_fault = find_fault
+    if TYPE_CHECKING:
+
+        def __init__(self, text: str, find_fault: Callable[[str], Fault]) -> None: ...
+
+    else:
+        # One written in Python takes as long as a match does. Both arguments are in `args`.
+        __init__ = ValueError.__init__
+
+    @property
+    def text(self) -> str:
+        """The text as it was given."""
+        text: str = self.args[0]
+        return text
 
     def __getattr__(self, name: str) -> object:
         """Work out the fault when one of its attributes is read for the first time."""
         if name not in _OF_THE_FAULT:
             raise AttributeError(name)
-        self.reason, self.start, self.end, self.remedy = self._find_fault(self.text)
+        self.reason, self.start, self.end, self.remedy = self.args[1](self.text)
         self.what = f"invalid reference: {self.reason}"
         return self.__dict__[name]
 

@@ -30,15 +30,15 @@ def expand(text: str, with_tag: bool = False) -> str:
     """
     first, slash, _ = text.partition("/")
     if not slash:
-        match, asked = REMOTE.fullmatch(text), f"docker.io/library/{text}"
+        match, lacking = REMOTE.fullmatch(text), "docker.io/library/"
     elif is_domain(first):
-        match, asked = REFERENCE.fullmatch(text), text
+        match, lacking = REFERENCE.fullmatch(text), ""
     else:
-        match, asked = REMOTE.fullmatch(text), f"docker.io/{text}"
+        match, lacking = REMOTE.fullmatch(text), "docker.io/"
     if match is None:
         raise InvalidReference(text, find_fault)
     if len(text) > _ALWAYS_FITS:
         parse(text)  # counts the path, and refuses one that is too long
     if with_tag and match.lastgroup == "path":  # no tag and no digest after it
-        return f"{asked}:latest"
-    return asked
+        return f"{lacking}{text}:latest"
+    return lacking + text

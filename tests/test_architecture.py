@@ -41,7 +41,7 @@ ROOMS = (
 FACE = "rules"
 HEAVY = {
     "bcrypt", "click", "dask", "docker", "jwt", "matplotlib", "numba", "pandas", "papermill",
-    "pyarrow", "requests", "rich", "trustme",
+    "fsspec", "polars", "pyarrow", "requests", "rich", "trustme",
 }  # fmt: skip
 
 

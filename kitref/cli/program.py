@@ -19,6 +19,7 @@ from kitref.cli import ends
 
 _COMMANDS = {
     "expand": "names",
+    "expand-file": "columns",
     "parse": "names",
     "compare": "corpus",
     "oracle": "corpus",
@@ -42,7 +43,7 @@ class _Kit(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"kitref.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it

@@ -1,0 +1,1 @@
+"""How fast the kit is, beside what else there is: `make bench`."""

@@ -1,0 +1,254 @@
+"""Arrow columns of names: from the buffers of one to those of another, by several threads."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kitref import reference
+from kitref.columns import scan
+from kitref.columns.verdicts import ADDITIONS, NOTHING, Machine, expanding, parsing
+from kitref.errors import InvalidReference, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from kitref.rules import Rule
+
+PARTS: Final = reference.Reference._fields
+"""The columns that a parse makes: domain, path, tag and digest."""
+
+_OPTIONAL: Final = ("tag", "digest")
+
+_ROWS: Final = 1 << 16
+"""How many rows a thread takes at a time; what it needs for them fits into its cache."""
+
+_LONGEST: Final = max(len(before) + len(after) for before, after in ADDITIONS)
+_STRING_LIMIT: Final = (1 << 31) - 1  # bytes in an array of type string, by Arrow's format
+
+
+def expand(names: pa.ChunkedArray, rule: Rule, with_tag: bool) -> pa.ChunkedArray:
+    """Expand names.
+
+    Args:
+        names: The names: ``string``, ``large_string``, ``string_view``, or a dictionary of these.
+        rule: The rule.
+        with_tag: Whether to add `:latest`, as the rule does it.
+
+    Returns:
+        A column of the same type and length, null where a name is null or invalid.
+
+    Raises:
+        UsageError: The column is of another type, or `with_tag` is asked of a rule that has no such
+            option.
+    """
+    machine = expanding(rule, with_tag)
+    if not pa.types.is_dictionary(names.type):
+        return _expand(plain(names), machine).cast(names.type)
+    values, indices = _distinct(names)
+    # Two names may become one, and an invalid one becomes null, which is no value of a dictionary.
+    encoded = _expand(values, machine).combine_chunks().dictionary_encode()
+    asked = encoded.dictionary.cast(names.type.value_type)
+    chunks = [
+        pa.DictionaryArray.from_arrays(
+            encoded.indices.take(each).cast(names.type.index_type),
+            asked,
+            ordered=names.type.ordered,
+        )
+        for each in indices.chunks
+    ]
+    return pa.chunked_array(chunks, names.type)
+
+
+def parse(names: pa.ChunkedArray) -> pa.Table:
+    """Take names apart.
+
+    Args:
+        names: The names, as for `expand`.
+
+    Returns:
+        A table with the columns `PARTS`; all null where a name is null or invalid.
+
+    Raises:
+        UsageError: The column is of another type.
+    """
+    if not pa.types.is_dictionary(names.type):
+        return _parse(plain(names))
+    values, indices = _distinct(names)
+    return _parse(values).take(indices)
+
+
+def reasons(names: pa.ChunkedArray, asked: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return why names are invalid.
+
+    Args:
+        names: The names.
+        asked: What they were expanded to.
+
+    Returns:
+        As many texts; null where a name is valid, or null itself.
+    """
+    invalid = pc.and_(names.is_valid(), asked.is_null()).combine_chunks()
+    found = [
+        reference.find_fault(text.decode(errors="surrogateescape")).reason
+        for text in plain(names).filter(invalid).cast(pa.large_binary()).to_pylist()
+    ]
+    nothing = pa.nulls(len(names), pa.string())
+    return pa.chunked_array([pc.replace_with_mask(nothing, invalid, pa.array(found, pa.string()))])
+
+
+def _distinct(names: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Return the values of a dictionary, as `plain` does, and the indices into them."""
+    chunks = names.unify_dictionaries().chunks
+    values = pa.chunked_array([chunk.dictionary for chunk in chunks[:1]], names.type.value_type)
+    indices = pa.chunked_array([chunk.indices for chunk in chunks], names.type.index_type)
+    return plain(values), indices
+
+
+def plain(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as ``string`` or ``large_string``.
+
+    Raises:
+        UsageError: The column is of no type of text.
+    """
+    kind = names.type
+    if pa.types.is_dictionary(kind):
+        values, indices = _distinct(names)
+        return values.take(indices)
+    if pa.types.is_string_view(kind):
+        return names.cast(pa.large_string())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return names
+    raise UsageError(f"a column of {kind} has no names", remedy="give a column of text")
+
+
+class _Chunk(NamedTuple):
+    """An array of texts as the scanner reads it, with the verdict of each text."""
+
+    array: pa.Array
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[Any]
+    judged: npt.NDArray[np.uint8]
+
+
+def _expand(texts: pa.ChunkedArray, machine: Machine) -> pa.ChunkedArray:
+    return _made(texts, machine, scan.measure, scan.write, ["asked"]).column(0)
+
+
+def _parse(texts: pa.ChunkedArray) -> pa.Table:
+    return _made(texts, parsing(), scan.measure_parts, scan.write_parts, PARTS)
+
+
+def _made(
+    texts: pa.ChunkedArray,
+    machine: Machine,
+    measure: Callable[..., tuple[int, ...]],
+    write: Callable[..., None],
+    columns: Sequence[str],
+) -> pa.Table:
+    """Judge the texts, measure what comes of them, and write it to columns of just that size."""
+    chunks = [_chunk(array) for array in _small_enough(texts.chunks)]
+    made, tasks = [], []
+
+    def judged(chunk: _Chunk, first: int, last: int) -> tuple[int, ...]:
+        _judge(machine, chunk, first, last)
+        return measure(chunk.data, chunk.offsets, chunk.judged, first, last)
+
+    def written(task: tuple[Any, ...]) -> None:
+        chunk, *rest = task
+        write(chunk.data, chunk.offsets, chunk.judged, *rest)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        run = pool.map if len(texts) > _ROWS else map
+        sizes = run(
+            lambda rows: judged(*rows), [rows for chunk in chunks for rows in _slices(chunk)]
+        )
+        for chunk in chunks:
+            slices = _slices(chunk)
+            stops = np.cumsum([next(sizes) for _ in slices], axis=0, dtype=np.uint64)
+            starts = np.vstack([np.zeros_like(stops[:1]), stops[:-1]])
+            outs = tuple(np.empty(size, np.uint8) for size in stops[-1])
+            ends = tuple(np.zeros(len(chunk.array) + 1, chunk.offsets.dtype) for _ in outs)
+            made.append((chunk, outs, ends))
+            behind_first = tuple(each[1:] for each in ends)
+            tasks += [
+                (*rows, outs, behind_first, tuple(at), tuple(stop))
+                for rows, at, stop in zip(slices, starts, stops, strict=True)
+            ]
+        list(run(written, tasks))
+    return pa.table(
+        {
+            name: pa.chunked_array(
+                [_array(texts.type, chunk, outs[n], ends[n], name) for chunk, outs, ends in made],
+                texts.type,
+            )
+            for n, name in enumerate(columns)
+        }
+    )
+
+
+def _slices(chunk: _Chunk) -> list[tuple[_Chunk, int, int]]:
+    """Return what each thread takes at a time: a chunk, the first row and that behind the last."""
+    rows = len(chunk.array)
+    return [(chunk, first, min(first + _ROWS, rows)) for first in range(0, rows, _ROWS)]
+
+
+def _small_enough(arrays: Iterable[pa.Array]) -> Iterator[pa.Array]:
+    """Yield arrays that are not empty, cut in two where too much for one comes of them."""
+    for array in arrays:
+        most = array.nbytes + _LONGEST * len(array)
+        if pa.types.is_string(array.type) and most > _STRING_LIMIT and len(array) > 1:
+            half = len(array) // 2
+            yield from _small_enough([array[:half], array[half:]])
+        elif len(array):
+            yield array
+
+
+def _chunk(array: pa.Array) -> _Chunk:
+    _, offsets, data = array.buffers()
+    kind = np.int64 if pa.types.is_large_string(array.type) else np.int32
+    begin = array.offset
+    return _Chunk(
+        array=array,
+        data=np.frombuffer(data or b"", np.uint8),
+        offsets=np.frombuffer(offsets, kind)[begin : begin + len(array) + 1],
+        judged=np.empty(len(array), np.uint8),
+    )
+
+
+def _judge(machine: Machine, chunk: _Chunk, first: int, last: int) -> None:
+    """Find the verdicts of some rows."""
+    classes, steps, verdicts, limit = machine
+    scan.judge(chunk.data, chunk.offsets, classes, steps, verdicts, first, last, chunk.judged)
+    judged = chunk.judged[first:last]
+    if chunk.array.null_count:
+        judged[_is_null(chunk.array[first:last])] = NOTHING
+    lengths = np.diff(chunk.offsets[first : last + 1])
+    for row in np.flatnonzero((lengths > limit) & (judged != NOTHING)):
+        try:
+            reference.parse(chunk.array[first + int(row)].as_py())
+        except InvalidReference:  # its path is too long
+            judged[row] = NOTHING
+
+
+def _is_null(array: pa.Array) -> npt.NDArray[np.bool_]:
+    return array.is_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _array(
+    kind: pa.DataType, chunk: _Chunk, out: npt.NDArray[Any], ends: npt.NDArray[Any], name: str
+) -> pa.Array:
+    """Return an Arrow array of what was written."""
+    # A valid name has no empty tag and no empty digest: what is empty was not there.
+    here = np.diff(ends) > 0 if name in _OPTIONAL else chunk.judged != NOTHING
+    absent = len(here) - int(np.count_nonzero(here))
+    bits = pa.py_buffer(np.packbits(here, bitorder="little")) if absent else None
+    buffers = [bits, pa.py_buffer(ends), pa.py_buffer(out)]
+    return pa.Array.from_buffers(kind, len(here), buffers, absent)
