@@ -15,7 +15,7 @@ from kitref import baseline as baselines
 from kitref import engines, errors, runs, tables
 from kitref.engines import dind, places, private
 from kitref.registry import private as registries
-from kitref.report import html, junit, picture
+from kitref.report import html, junit, picture, timeline
 from kitref.report.record import Change, Had, Record
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def regress(
         UsageError: A parameter, an engine or a required engine is not known; nothing was run.
     """
     start = runs.now()
+    report = clock = timeline.Clock(report)
     given = _parameters(notebooks, parameters or {})
     choice = _choose(wanted)
     required = _required(require, choice)
@@ -96,6 +97,8 @@ def regress(
             changes=_changes(lookups, None if parameters else baseline, report),
             required=required,
             folder=partial,
+            spans=clock.spans(),
+            wall=clock.seconds,
         )
         _write(record, partial)
     return dataclasses.replace(record, folder=folder)

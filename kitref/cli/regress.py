@@ -67,8 +67,9 @@ from kitref.cli import ends
     is_flag=True,
     help="Write the baseline from this run, if every engine was had and every notebook passed.",
 )
+@click.option("--profile", is_flag=True, help="Show the time line of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of tables.")
-def regress(
+def regress(  # noqa: PLR0913, PLR0917 - as click passes them
     wanted: tuple[str, ...],
     require: tuple[str, ...],
     parameters: tuple[tuple[str, str], ...],
@@ -77,6 +78,7 @@ def regress(
     output: str,
     baseline: str,
     update_baseline: bool,
+    profile: bool,
     as_json: bool,
 ) -> None:
     """Reproduce the bug on live engines: run the notebooks on each, side by side.
@@ -98,7 +100,7 @@ def regress(
     from pathlib import Path
 
     from kitref import regression
-    from kitref.report import terminal
+    from kitref.report import terminal, timeline
 
     ends.end_on_sigterm()
     if not require and os.environ.get("CI", "").lower() == "true":
@@ -118,6 +120,8 @@ def regress(
         click.echo(json.dumps(record.as_json(), indent=2))
     else:
         terminal.show(record)
+        if profile:
+            timeline.show(record.spans, record.wall)
     if update_baseline:
         for path in regression.update_baseline(record, Path(baseline)):
             click.echo(f"wrote {path}", err=True)

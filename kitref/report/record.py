@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import kitref
+from kitref.report import timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kitref import engines, runs
+    from kitref.report.timeline import Span
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,8 @@ class Record:
         changes: What became of each answer of the baseline; empty where it was not compared.
         required: The titles of the engines that were required.
         folder: Where its files are.
+        spans: What took how long.
+        wall: Seconds of all of it.
     """
 
     start: str
@@ -90,6 +94,8 @@ class Record:
     required: frozenset[str]
     folder: Path
     changes: tuple[Change, ...] = ()
+    spans: tuple[Span, ...] = ()
+    wall: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -124,6 +130,11 @@ class Record:
             "changes": [
                 dataclasses.asdict(change) for change in self.changes if change.status != "same"
             ],
+            "profile": {
+                "seconds": self.wall,
+                "unavoidable": timeline.unavoidable(self.spans),
+                "spans": [dataclasses.asdict(span) for span in self.spans],
+            },
         }
 
 
