@@ -125,4 +125,5 @@ def show(spans: Sequence[Span], wall: float) -> None:
         f"wall {wall:.1f} s; the slowest engine's start, and every kernel's start and imports over"
         f" the cores: {least:.1f} s; ratio {wall / max(least, 0.1):.2f}",
         highlight=False,
+        soft_wrap=True,
     )
