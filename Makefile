@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help regress oracle bench test lint lab lock clean
+.PHONY: help regress oracle bench conformance test lint lab lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -26,6 +26,9 @@ oracle: $(READY) ## hold the corpus and a million generated names against Go's d
 
 bench: $(READY) ## measure it beside Go's package and others (ARGS= for options); writes reports/bench.md
 	$(BIN)/python -m benchmarks $(ARGS)
+
+conformance: $(READY) ## run other programs' normalizers over the corpus (ARGS= for options); writes reports/conformance.json
+	$(BIN)/python -m adapters $(ARGS)
 
 test: lint ## lint, types, unit, property, live and notebook tests
 	$(BIN)/python -m pytest

@@ -1,0 +1,1 @@
+"""Adapters of other programs' normalizers, and the survey of them that `make conformance` makes."""

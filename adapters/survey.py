@@ -1,0 +1,157 @@
+"""What each implementation answers to the corpus: verdicts by family, and what to tell whom."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from adapters.build import build
+from kitref import conformance, errors
+from kitref.conformance.suite import BROKEN, TROUBLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from adapters.build import Adapter
+    from kitref.conformance import Judged
+    from kitref.corpus import Case
+
+_DERIVED = frozenset({"canonical", "familiar"})  # they differ where another part does
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One way in which an implementation differs, with its smallest case.
+
+    Attributes:
+        what: The way, in words.
+        families: How many answers differ in this way, by family.
+        case: The id of the case with the shortest text.
+        text: That text.
+        given: What the implementation makes of it, in words.
+        wanted: What its profile expects, in words.
+    """
+
+    what: str
+    families: dict[str, int]
+    case: str
+    text: str
+    given: str
+    wanted: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """An implementation and what came of its run.
+
+    Attributes:
+        adapter: Its adapter.
+        version: Its version; empty where it was skipped.
+        skipped: Why it was not run; empty where it was.
+        families: The verdicts by family.
+        findings: What to tell its maintainers, the most frequent first.
+    """
+
+    adapter: Adapter
+    version: str = ""
+    skipped: str = ""
+    families: dict[str, Counter[str]] = dataclasses.field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """The verdicts of all families."""
+        return sum(self.families.values(), Counter())
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The same as reports/conformance.json has it."""
+        return {
+            "name": self.adapter.name,
+            "language": self.adapter.language,
+            "project": self.adapter.project,
+            "profile": self.adapter.profile,
+            "version": self.version or None,
+            "skipped": self.skipped or None,
+            "verdicts": dict(sorted(self.verdicts.items())),
+            "families": {name: dict(sorted(each.items())) for name, each in self.families.items()},
+            "findings": [dataclasses.asdict(each) for each in self.findings],
+        }
+
+
+def survey(
+    adapter: Adapter, cases: Sequence[Case], progress: Callable[[str, float], None]
+) -> Surveyed:
+    """Build an adapter and run it over cases.
+
+    Args:
+        adapter: The adapter.
+        cases: The cases.
+        progress: Called with a step in words and the share of it that is done, 0 to 1.
+
+    Returns:
+        What came of it; an adapter that cannot be built is skipped, and says why.
+    """
+    try:
+        built = build(adapter, progress)
+    except errors.EngineUnavailable as error:
+        return Surveyed(adapter=adapter, skipped=error.what)
+    profile = conformance.profile(adapter.profile)
+    judged = conformance.conform(
+        built.command,
+        cases,
+        profile,
+        known={},
+        report=lambda done, of: progress("answered", done / of),
+    )
+    record = conformance.Conformance(
+        command=built.command, profile=profile, judged=judged, start="", end=""
+    )
+    return Surveyed(
+        adapter=adapter,
+        version=built.version,
+        families=record.families,
+        findings=find(judged),
+    )
+
+
+def find(judged: Iterable[Judged]) -> tuple[Finding, ...]:
+    """Group what differs by the way in which it does.
+
+    Args:
+        judged: The verdicts of a run.
+
+    Returns:
+        The ways, the most frequent first.
+    """
+    ways: dict[str, list[Judged]] = {}
+    for each in judged:
+        if each.verdict in BROKEN | TROUBLE:
+            ways.setdefault(_way(each), []).append(each)
+    return tuple(
+        _finding(what, ways[what]) for what in sorted(ways, key=lambda each: -len(ways[each]))
+    )
+
+
+def _way(each: Judged) -> str:
+    if each.reply.trouble:
+        return each.reply.trouble
+    if each.expected.parts is None:
+        return "takes what is no name"
+    if each.reply.error:
+        return "refuses a name"
+    parts = [part for part in each.differences if part not in _DERIVED] or list(each.differences)
+    return f"reads another {' and '.join(parts)}"
+
+
+def _finding(what: str, differing: Sequence[Judged]) -> Finding:
+    smallest = min(differing, key=lambda each: (len(each.case.text), each.case.text))
+    return Finding(
+        what=what,
+        families=dict(sorted(Counter(each.case.family for each in differing).items())),
+        case=smallest.case.id,
+        text=smallest.case.text,
+        given=smallest.given,
+        wanted=smallest.wanted,
+    )
