@@ -27,7 +27,7 @@ oracle: $(READY) ## hold the corpus and a million generated names against Go's d
 bench: $(READY) ## measure it beside Go's package and others (ARGS= for options); writes reports/bench.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
-conformance: $(READY) ## run other programs' normalizers over the corpus (ARGS= for options); writes reports/conformance.json
+conformance: $(READY) ## run other programs' normalizers over the corpus (ARGS= for options); writes kitref/data/conformance.json
 	$(BIN)/python -m adapters $(ARGS)
 
 test: lint ## lint, types, unit, property, live and notebook tests

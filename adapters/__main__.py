@@ -17,7 +17,7 @@ from adapters.survey import Surveyed, survey
 from kitref import corpus, runs
 from kitref.report import terminal
 
-_REPORT = Path(__file__).parent.parent / "reports" / "conformance.json"
+_RECORD = Path(__file__).parents[1] / "kitref" / "data" / "conformance.json"
 _VERDICTS = ("pass", "fail", "allowed", "not-claimed")
 
 
@@ -27,10 +27,9 @@ _VERDICTS = ("pass", "fail", "allowed", "not-claimed")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=_REPORT,
-    help="Where to write it.  [default: reports/conformance.json]",
+    help="Where to write what came of it.  [default: of all, the kit's data]",
 )
-def main(quick: bool, only: tuple[str, ...], output: Path) -> None:
+def main(quick: bool, only: tuple[str, ...], output: Path | None) -> None:
     """Build each adapter in an environment of its own, and run it over the corpus.
 
     \b
@@ -45,9 +44,9 @@ def main(quick: bool, only: tuple[str, ...], output: Path) -> None:
     if strange := set(only) - {each.name for each in known}:
         names = ", ".join(each.name for each in known)
         raise click.UsageError(f"there is no adapter {min(strange)!r}; there are {names}")
-    chosen = [
+    chosen = tuple(
         each for each in known if (each.quick or not quick) and (not only or each.name in only)
-    ]
+    )
     cases = corpus.load()
     with terminal.progress() as report:
 
@@ -61,7 +60,8 @@ def main(quick: bool, only: tuple[str, ...], output: Path) -> None:
         "cases": len(cases),
         "implementations": [each.as_json for each in found],
     }
-    output.write_text(json.dumps(record, indent=1, ensure_ascii=True) + "\n")
+    if output or chosen == known:
+        (output or _RECORD).write_text(json.dumps(record, indent=1) + "\n")
     show(found)
     sys.exit(any(each.adapter.defines and not conforms(each) for each in found))
 

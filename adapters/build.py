@@ -97,7 +97,11 @@ def build(
 
 
 def _go(adapter: Adapter, home: Path, progress: Callable[[str, float], None]) -> Built:
-    tree = _tree(adapter, [*adapter.pins, _GO], progress)
+    # The quick one takes the oracle's tree; the others share one, as they have much in common.
+    name = "go" if adapter.quick else "adapters-go"
+    together = (each for each in adapters() if (each.means, each.quick) == ("go", adapter.quick))
+    wanted = [*(pin for each in together for pin in each.pins), _GO]
+    tree = _tree(name, wanted, progress)
     sources = [adapter.program, adapter.program.with_name("contract.go")]
     made_of = b"".join(each.read_bytes() for each in sources) + repr(tree.versions).encode()
     program = home / hashlib.sha256(made_of).hexdigest()[:16]
@@ -110,11 +114,11 @@ def _go(adapter: Adapter, home: Path, progress: Callable[[str, float], None]) ->
             build = ("go", "build", "-trimpath", "-o", "program", *copies)
             run_go(tree, home, *build, holding=(lock,))
         (home / "program").rename(program)
-    return Built(command=(str(program),), version=tree.version)
+    return Built(command=(str(program),), version=tree.versions[adapter.pins[0]])
 
 
 def _debian(adapter: Adapter, _home: Path, progress: Callable[[str, float], None]) -> Built:
-    tree = _tree(adapter, list(adapter.pins), progress)
+    tree = _tree(f"adapters-{adapter.name}", list(adapter.pins), progress)
     command = (sys.executable, str(adapter.program), str(tree.path))
     return Built(command=command, version=tree.version)
 
@@ -124,12 +128,10 @@ def _engine(adapter: Adapter, _home: Path, progress: Callable[[str, float], None
     return Built(command=(sys.executable, str(adapter.program)), version=tree.version)
 
 
-def _tree(
-    adapter: Adapter, wanted: list[str], progress: Callable[[str, float], None]
-) -> packages.Root:
+def _tree(name: str, wanted: list[str], progress: Callable[[str, float], None]) -> packages.Root:
     if (distribution := packages.catalogue()["distribution"]) != "debian":
         raise errors.EngineUnavailable(f"it comes from Debian, and this is {distribution}")
-    return packages.fetch(SUITE, f"adapter.{adapter.name}", wanted, progress)
+    return packages.fetch(SUITE, name, wanted, progress)
 
 
 def _pypi(adapter: Adapter, home: Path, progress: Callable[[str, float], None]) -> Built:

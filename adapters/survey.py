@@ -26,6 +26,7 @@ class Finding:
 
     Attributes:
         what: The way, in words.
+        valid: Whether the texts are names to the profile; those that are none it should refuse.
         families: How many answers differ in this way, by family.
         case: The id of the case with the shortest text.
         text: That text.
@@ -34,6 +35,7 @@ class Finding:
     """
 
     what: str
+    valid: bool
     families: dict[str, int]
     case: str
     text: str
@@ -66,7 +68,7 @@ class Surveyed:
 
     @property
     def as_json(self) -> dict[str, Any]:
-        """The same as reports/conformance.json has it."""
+        """The same as kitref/data/conformance.json has it."""
         return {
             "name": self.adapter.name,
             "language": self.adapter.language,
@@ -123,14 +125,15 @@ def find(judged: Iterable[Judged]) -> tuple[Finding, ...]:
         judged: The verdicts of a run.
 
     Returns:
-        The ways, the most frequent first.
+        The ways, those that concern valid names first, then the most frequent first.
     """
-    ways: dict[str, list[Judged]] = {}
+    ways: dict[tuple[bool, str], list[Judged]] = {}
     for each in judged:
         if each.verdict in BROKEN | TROUBLE:
-            ways.setdefault(_way(each), []).append(each)
+            ways.setdefault((each.expected.parts is not None, _way(each)), []).append(each)
     return tuple(
-        _finding(what, ways[what]) for what in sorted(ways, key=lambda each: -len(ways[each]))
+        _finding(what, valid, ways[valid, what])
+        for valid, what in sorted(ways, key=lambda way: (not way[0], -len(ways[way])))
     )
 
 
@@ -145,10 +148,11 @@ def _way(each: Judged) -> str:
     return f"reads another {' and '.join(parts)}"
 
 
-def _finding(what: str, differing: Sequence[Judged]) -> Finding:
+def _finding(what: str, valid: bool, differing: Sequence[Judged]) -> Finding:
     smallest = min(differing, key=lambda each: (len(each.case.text), each.case.text))
     return Finding(
         what=what,
+        valid=valid,
         families=dict(sorted(Counter(each.case.family for each in differing).items())),
         case=smallest.case.id,
         text=smallest.case.text,

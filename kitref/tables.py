@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kitref.compare import Asked, Comparison
+    from kitref.corpus import Case
     from kitref.diagnose import Diagnosis
     from kitref.engines import Lookup, Survey
     from kitref.linuxkit import Build, Path
@@ -351,6 +352,81 @@ def releases(rules: Iterable[Rule]) -> pd.DataFrame:
         for rule in rules
     ]
     return pd.DataFrame(rows, dtype=str)
+
+
+def implementations(record: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the implementations of a survey, and how many answers each got right.
+
+    Args:
+        record: What ``make conformance`` wrote.
+
+    Returns:
+        A row an implementation; ``no answer`` counts time-outs, crashes and the like.
+    """
+    counted = {"pass": "right", "fail": "wrong", "allowed": "left open", "not-claimed": "not said"}
+    rows = []
+    for each in record["implementations"]:
+        verdicts = each["verdicts"]
+        rows.append(
+            {key: each[key] for key in ("name", "language", "profile")}
+            | {"version": each["version"] or f"skipped: {each['skipped']}"}
+            | {column: verdicts.get(verdict, 0) for verdict, column in counted.items()}
+            | {"no answer": sum(verdicts[key] for key in verdicts.keys() - counted.keys())}
+        )
+    return pd.DataFrame(rows).set_index("name").rename_axis(None)
+
+
+def differing(
+    record: Mapping[str, Any], cases: Iterable[Case], *, valid: bool = True
+) -> pd.DataFrame:
+    """Return how many names of each family each implementation reads as its profile does not.
+
+    Args:
+        record: What ``make conformance`` wrote.
+        cases: The corpus that it ran over.
+        valid: Whether to count valid names, or what is none and has to be refused.
+
+    Returns:
+        A row a family that has such names, and one for all; the number of its names, and a column
+        an implementation that was run: those that it reads differently, refuses or leaves open.
+    """
+    names = pd.Series([case.family for case in cases if (case.status != "invalid") == valid])
+    counts = pd.DataFrame({"names": names.value_counts().sort_index()})
+    for each in record["implementations"]:
+        if each["skipped"]:
+            continue
+        counts[each["name"]] = 0
+        for finding in each["findings"]:
+            if finding["valid"] == valid:
+                found = pd.Series(finding["families"])
+                counts[each["name"]] = counts[each["name"]].add(found, fill_value=0).astype(int)
+    counts.loc["all"] = counts.sum()
+    return counts.rename_axis("family")
+
+
+def findings(record: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the ways in which implementations differ, each with its shortest text.
+
+    Args:
+        record: What ``make conformance`` wrote.
+
+    Returns:
+        A row a way: in how many answers, the case's id and text, what it gives and what is wanted.
+    """
+    rows = [
+        {
+            "implementation": each["name"],
+            "what": finding["what"],
+            "answers": sum(finding["families"].values()),
+            "case": finding["case"],
+            "text": _clipped(printable(finding["text"])),
+            "given": _clipped(printable(finding["given"]), 100),
+            "wanted": _clipped(finding["wanted"], 100),
+        }
+        for each in record["implementations"]
+        for finding in each["findings"]
+    ]
+    return pd.DataFrame(rows).set_index("implementation").rename_axis(None)
 
 
 def _clipped(name: str, length: int = _SHOWN) -> str:

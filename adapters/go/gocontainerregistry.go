@@ -14,10 +14,11 @@ func answer(text string) (claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	said := claims{
-		"domain": strings.Replace(ref.Context().RegistryStr(), "index.docker.io", "docker.io", 1),
-		"path":   ref.Context().RepositoryStr(),
+	domain := ref.Context().RegistryStr()
+	if domain == name.DefaultRegistry {
+		domain = "docker.io"
 	}
+	said := claims{"domain": domain, "path": ref.Context().RepositoryStr()}
 	if digest, ok := ref.(name.Digest); ok {
 		said["digest"] = digest.DigestStr()
 	} else if strings.HasSuffix(text, ":"+ref.Identifier()) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kitref.conformance.contract import PARTS, Reply
 from kitref.conformance.known import load as load_known
 from kitref.conformance.profiles import Profile, profile
+from kitref.conformance.record import load as load_record
 from kitref.conformance.runner import run
 from kitref.conformance.suite import Conformance, Judged, conform, settle
 
@@ -16,6 +17,7 @@ __all__ = [
     "Reply",
     "conform",
     "load_known",
+    "load_record",
     "profile",
     "run",
     "settle",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from typing import IO, TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
@@ -99,7 +100,10 @@ def draw_shares(counts: pd.DataFrame, *, title: str, labels: Mapping[str, str]) 
     axes.set(xlim=(0, len(rules)), ylim=(len(names), 0))
     axes.set_xticks(
         [x + 0.5 for x in range(len(rules))],
-        [f"{rule}\n{labels.get(rule, '')}" for rule in rules],
+        [
+            "\n".join([*textwrap.wrap(rule, 16, break_long_words=False), labels.get(rule, "")])
+            for rule in rules
+        ],
         fontsize=8,
     )
     axes.set_yticks([y + 0.5 for y in range(len(names))], names, fontsize=9)
