@@ -1,0 +1,1 @@
+"""The adapters and their survey."""

@@ -1,0 +1,145 @@
+"""The adapters: what the quick ones answer is what is recorded, and a wrong answer is seen.
+
+All of them are run where KITREF_ADAPTERS=all; some take long to fetch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adapters.build import Adapter, Built, adapters, build
+from adapters.survey import find, survey
+from kitref import conformance, corpus, errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = adapters()
+CASES = corpus.load()
+RECORDED = {each["name"]: each for each in conformance.load_record()["implementations"]}
+
+each_adapter = pytest.mark.parametrize("adapter", ALL, ids=lambda adapter: adapter.name)
+
+# Passes an adapter's lines on, but for the one answer that it replaces.
+MEDDLER = """
+import json, subprocess, sys
+name, answer, *command = sys.argv[1:]
+questions = sys.stdin.readlines()
+run = subprocess.run(command, input="".join(questions), stdout=subprocess.PIPE, text=True)
+for question, line in zip(questions, run.stdout.splitlines(), strict=True):
+    print(answer if json.loads(question)["id"] == name else line)
+"""
+
+
+def built(adapter: Adapter) -> Built:
+    if not adapter.quick and os.environ.get("KITREF_ADAPTERS") != "all":
+        pytest.skip("not quick: set KITREF_ADAPTERS=all")
+    try:
+        return build(adapter)
+    except errors.EngineUnavailable as error:
+        pytest.skip(str(error))
+
+
+def test_the_record_is_of_the_corpus_and_of_every_adapter() -> None:
+    assert conformance.load_record()["cases"] == len(CASES)
+    assert list(RECORDED) == [adapter.name for adapter in ALL]
+    for adapter in ALL:
+        recorded = RECORDED[adapter.name]
+        assert recorded["skipped"] is None
+        assert (recorded["profile"], recorded["project"]) == (adapter.profile, adapter.project)
+        assert sum(recorded["verdicts"].values()) == len(CASES)
+
+
+def test_there_are_six_independent_implementations_in_three_languages() -> None:
+    others = [adapter for adapter in ALL if not adapter.defines]
+    assert len(others) >= 6
+    assert len({adapter.language for adapter in others}) >= 3
+
+
+@each_adapter
+def test_what_defines_a_profile_passes_all_of_it(adapter: Adapter) -> None:
+    assert (set(RECORDED[adapter.name]["verdicts"]) == {"pass"}) == adapter.defines
+
+
+@each_adapter
+def test_an_adapter_answers_what_is_recorded(adapter: Adapter) -> None:
+    made = built(adapter)
+    recorded = RECORDED[adapter.name]
+    if made.version != recorded["version"]:  # Debian's move within a suite
+        pytest.skip(f"{made.version} is here, and {recorded['version']} recorded")
+    found = survey(adapter, CASES, lambda _step, _share: None).as_json
+    assert found["families"] == recorded["families"]
+    assert found["findings"] == recorded["findings"]
+
+
+@each_adapter
+def test_one_wrong_answer_is_caught_and_named(adapter: Adapter) -> None:
+    made = built(adapter)
+    profile = conformance.profile(adapter.profile)
+
+    def verdicts(*command: str) -> dict[str, conformance.Judged]:
+        judged = conformance.conform(command, CASES[:40], profile, known={}, seconds=60)
+        return {each.question.id: each for each in judged}
+
+    honest = verdicts(*made.command)
+    strict = {name: each for name, each in honest.items() if not each.expected.free}
+    for victim in (
+        next(name for name, each in strict.items() if each.verdict == "pass" and claims(each)),
+        next(name for name, each in strict.items() if each.expected.parts is None),
+    ):
+        wrong = json.dumps({"domain": "wrong.example", "path": "x", "asked": "wrong.example/x"})
+        meddled = verdicts(sys.executable, "-c", MEDDLER, victim, wrong, *made.command)
+        changed = [name for name in honest if meddled[name].reply != honest[name].reply]
+        assert changed == [victim]
+        assert meddled[victim].verdict == "fail"
+        assert "wrong.example" in meddled[victim].given
+
+
+def claims(each: conformance.Judged) -> bool:
+    return any(each.reply.claims.values())
+
+
+def judged(function: str, *texts: str) -> list[conformance.Judged]:
+    cases = [case for case in CASES if case.text in texts]
+    command = conformance.runner.in_process(f"{__name__}:{function}")
+    return conformance.conform(command, cases, conformance.profile("docker"), known={}, seconds=5)
+
+
+def old(text: str, with_tag: bool) -> dict[str, str | None]:  # noqa: ARG001 - the contract's
+    """Read names as LinuxKit did, and refuse one."""
+    if text == "localhost:5000/foo":
+        raise ValueError("no")
+    return {"domain": "docker.io", "path": text.partition(":")[0]}
+
+
+def test_findings_are_grouped_by_way_with_the_shortest_text() -> None:
+    texts = ("bastion.io/foo:local", "a.b/c", "localhost:5000/foo", "user/repo", "UPPER")
+    found = find(judged("old", *texts))
+    assert [(each.what, each.valid, each.text) for each in found] == [
+        ("reads another domain and path", True, "a.b/c"),
+        ("refuses a name", True, "localhost:5000/foo"),
+        ("takes what is no name", False, "UPPER"),
+    ]
+    assert sum(found[0].families.values()) == 2
+    assert found[0].given == "domain=docker.io, path=a.b/c"
+    assert found[0].wanted == "domain=a.b, path=c"
+
+
+def test_an_adapter_that_cannot_be_had_is_skipped_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    adapter = next(each for each in ALL if each.name == "docker-py")
+    found = survey(adapter, CASES, lambda _step, _share: None)
+    assert "No matching distribution found for docker==" in found.skipped
+    said: dict[str, Any] = found.as_json
+    assert said["verdicts"] == {}
+    assert found.verdicts == Counter()
