@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -84,11 +85,12 @@ def show(found: list[Surveyed]) -> None:
     for each in found:
         if each.skipped:
             console.print(f"{each.adapter.name}: skipped: {each.skipped}", markup=False)
-        for finding in each.findings:
+        for what, group in itertools.groupby(each.findings, key=lambda finding: finding.what):
+            alike = sorted(group, key=lambda finding: len(finding.text))
             console.print(
-                f"{each.adapter.name}: {finding.what}, {sum(finding.families.values())} answers;"
-                f" the shortest: {json.dumps(finding.text)}, {finding.given};"
-                f" expected {finding.wanted}",
+                f"{each.adapter.name}: {what}, {sum(one.answers for one in alike)} answers;"
+                f" the shortest: {json.dumps(alike[0].text)}, {alike[0].given};"
+                f" expected {alike[0].wanted}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

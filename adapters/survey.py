@@ -22,12 +22,13 @@ _DERIVED = frozenset({"canonical", "familiar"})  # they differ where another par
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One way in which an implementation differs, with its smallest case.
+    """One way in which an implementation differs on a family of names, with its smallest case.
 
     Attributes:
         what: The way, in words.
         valid: Whether the texts are names to the profile; those that are none it should refuse.
-        families: How many answers differ in this way, by family.
+        family: The family.
+        answers: How many answers of the family differ in this way.
         case: The id of the case with the shortest text.
         text: That text.
         given: What the implementation makes of it, in words.
@@ -36,7 +37,8 @@ class Finding:
 
     what: str
     valid: bool
-    families: dict[str, int]
+    family: str
+    answers: int
     case: str
     text: str
     given: str
@@ -119,22 +121,20 @@ def survey(
 
 
 def find(judged: Iterable[Judged]) -> tuple[Finding, ...]:
-    """Group what differs by the way in which it does.
+    """Group what differs by the way in which it does, and by family.
 
     Args:
         judged: The verdicts of a run.
 
     Returns:
-        The ways, those that concern valid names first, then the most frequent first.
+        The groups: those of valid names first, then by way and family.
     """
-    ways: dict[tuple[bool, str], list[Judged]] = {}
+    groups: dict[tuple[bool, str, str], list[Judged]] = {}
     for each in judged:
         if each.verdict in BROKEN | TROUBLE:
-            ways.setdefault((each.expected.parts is not None, _way(each)), []).append(each)
-    return tuple(
-        _finding(what, valid, ways[valid, what])
-        for valid, what in sorted(ways, key=lambda way: (not way[0], -len(ways[way])))
-    )
+            invalid = each.expected.parts is None
+            groups.setdefault((invalid, _way(each), each.case.family), []).append(each)
+    return tuple(_finding(*key, groups[key]) for key in sorted(groups))
 
 
 def _way(each: Judged) -> str:
@@ -148,12 +148,13 @@ def _way(each: Judged) -> str:
     return f"reads another {' and '.join(parts)}"
 
 
-def _finding(what: str, valid: bool, differing: Sequence[Judged]) -> Finding:
+def _finding(invalid: bool, what: str, family: str, differing: Sequence[Judged]) -> Finding:
     smallest = min(differing, key=lambda each: (len(each.case.text), each.case.text))
     return Finding(
         what=what,
-        valid=valid,
-        families=dict(sorted(Counter(each.case.family for each in differing).items())),
+        valid=not invalid,
+        family=family,
+        answers=len(differing),
         case=smallest.case.id,
         text=smallest.case.text,
         given=smallest.given,

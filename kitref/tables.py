@@ -398,8 +398,7 @@ def differing(
         counts[each["name"]] = 0
         for finding in each["findings"]:
             if finding["valid"] == valid:
-                found = pd.Series(finding["families"])
-                counts[each["name"]] = counts[each["name"]].add(found, fill_value=0).astype(int)
+                counts.loc[finding["family"], each["name"]] += finding["answers"]
     counts.loc["all"] = counts.sum()
     return counts.rename_axis("family")
 
@@ -411,21 +410,26 @@ def findings(record: Mapping[str, Any]) -> pd.DataFrame:
         record: What ``make conformance`` wrote.
 
     Returns:
-        A row a way: in how many answers, the case's id and text, what it gives and what is wanted.
+        A row a way: in how many answers of how many families, and of the shortest one the case's
+        id and text, what is given and what is wanted.
     """
-    rows = [
-        {
-            "implementation": each["name"],
-            "what": finding["what"],
-            "answers": sum(finding["families"].values()),
-            "case": finding["case"],
-            "text": _clipped(printable(finding["text"])),
-            "given": _clipped(printable(finding["given"]), 100),
-            "wanted": _clipped(finding["wanted"], 100),
-        }
-        for each in record["implementations"]
-        for finding in each["findings"]
-    ]
+    rows = []
+    for each in record["implementations"]:
+        for what in dict.fromkeys(finding["what"] for finding in each["findings"]):
+            alike = [finding for finding in each["findings"] if finding["what"] == what]
+            shortest = min(alike, key=lambda finding: len(finding["text"]))
+            rows.append(
+                {
+                    "implementation": each["name"],
+                    "what": what,
+                    "answers": sum(finding["answers"] for finding in alike),
+                    "families": len(alike),
+                    "case": shortest["case"],
+                    "text": _clipped(printable(shortest["text"])),
+                    "given": _clipped(printable(shortest["given"]), 100),
+                    "wanted": _clipped(shortest["wanted"], 100),
+                }
+            )
     return pd.DataFrame(rows).set_index("implementation").rename_axis(None)
 
 

@@ -29,7 +29,7 @@ SURVEY = json.dumps({
             "name": "one", "language": "c", "profile": "docker", "version": "1", "skipped": None,
             "verdicts": {"pass": 1, "fail": 1},
             "findings": [{
-                "what": "refuses a name", "valid": True, "families": {"nested": 1},
+                "what": "refuses a name", "valid": True, "family": "nested", "answers": 1,
                 "case": "nested-foo-bar-baz", "text": "foo/bar/baz", "given": "refused: no",
                 "wanted": "domain=docker.io",
             }],

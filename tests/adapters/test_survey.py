@@ -118,15 +118,14 @@ def old(text: str, with_tag: bool) -> dict[str, str | None]:  # noqa: ARG001 - t
     return {"domain": "docker.io", "path": text.partition(":")[0]}
 
 
-def test_findings_are_grouped_by_way_with_the_shortest_text() -> None:
-    texts = ("bastion.io/foo:local", "a.b/c", "localhost:5000/foo", "user/repo", "UPPER")
+def test_findings_are_grouped_by_way_and_family_with_the_shortest_text() -> None:
+    texts = ("bastion.io/foo", "a.b/c", "localhost:5000/foo", "user/repo", "UPPER")
     found = find(judged("old", *texts))
-    assert [(each.what, each.valid, each.text) for each in found] == [
-        ("reads another domain and path", True, "a.b/c"),
-        ("refuses a name", True, "localhost:5000/foo"),
-        ("takes what is no name", False, "UPPER"),
+    assert [(each.what, each.valid, each.family, each.answers, each.text) for each in found] == [
+        ("reads another domain and path", True, "domain", 2, "a.b/c"),
+        ("refuses a name", True, "localhost", 1, "localhost:5000/foo"),
+        ("takes what is no name", False, "upper-case", 1, "UPPER"),
     ]
-    assert sum(found[0].families.values()) == 2
     assert found[0].given == "domain=docker.io, path=a.b/c"
     assert found[0].wanted == "domain=a.b, path=c"
 
