@@ -64,7 +64,7 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 # RFC 9110, 11.6.1, for the two schemes that registries use.
 _CHALLENGE: Final = re.compile(
     r"(?:\A|[,\s])(basic|bearer)(?=[\s,]|\Z)"
-    r'((?:[\s,]*+[\w-]++\s*+=\s*+(?:"(?:[^"\\]|\\.)*+"|[^\s,"]*+))*+)',
+    r'((?:[\s,]*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*))*)',
     re.IGNORECASE,
 )
 _PARAMETER: Final = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')

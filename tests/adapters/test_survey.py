@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters.build import Adapter, Built, adapters, build
 from adapters.survey import find, survey
 from kitref import conformance, corpus, errors
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ALL = adapters()
 CASES = corpus.load()
@@ -142,3 +141,30 @@ def test_an_adapter_that_cannot_be_had_is_skipped_with_its_reason(
     said: dict[str, Any] = found.as_json
     assert said["verdicts"] == {}
     assert found.verdicts == Counter()
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "findings.md").read_text("utf-8")
+SECTIONS = {each.partition("\n")[0]: each for each in PAGE.split("\n## ")[1:]}
+
+
+def test_the_page_for_maintainers_has_all_that_differ_and_only_those() -> None:
+    assert set(SECTIONS) == {name for name, each in RECORDED.items() if each["findings"]}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_each_case_on_the_page_is_a_finding_of_the_record(name: str) -> None:
+    rows = re.findall(r"^\| `([^`]+)` \| (.+?) \| (.+?) \|", SECTIONS[name], re.MULTILINE)
+    assert rows
+    found = {each["case"]: each for each in RECORDED[name]["findings"]}
+    for case, text, gives in rows:
+        finding = found[case]
+        if text.startswith("`"):
+            start, _, _ = text.strip("`").replace("\\n", "\n").partition("…")
+            assert finding["text"].startswith(start)
+        if "refuses" in gives or "null" in gives:
+            assert finding["given"].startswith("refused")
+        elif "takes" in gives:
+            assert finding["wanted"] == "refused"
+        else:
+            for part, value in re.findall(r"(domain|path|tag) `([^`…]+)", gives):
+                assert f"{part}={value}" in finding["given"]
