@@ -28,13 +28,15 @@ import pyarrow as pa
 from rich.console import Console
 
 import kitref
-from benchmarks import names, peers
+from benchmarks import lookups, names, peers
 from kitref import columns, errors
-from kitref.engines import places
+from kitref.engines import places, private
 from kitref.oracle import go
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from kitref.engines import Engine
 
 HERE: Final = Path(__file__).parent
 REPORT: Final = HERE.parent / "reports" / "bench.md"
@@ -236,6 +238,28 @@ class Bench:
                    goal="<= 30", met=more <= 30)  # noqa: PLR2004 - the issue's figure
         )  # fmt: skip
 
+    def lookups(self, count: int = 1000) -> None:
+        """Measure what the kit's look-ups take beside a client that does nothing but ask."""
+        newest = {spec.store: spec for spec in private.specs()}
+        for spec in newest.values():
+            try:
+                with private.running(spec) as engine, lookups.tagged(engine, count) as asked:
+                    self.versions[spec.title] = engine.version
+                    self.compare(
+                        f"{count:,} look-ups on {spec.title}: time, in that of a bare client"
+                        " (ms a look-up)",
+                        lambda engine=engine, asked=asked: (
+                            lookups.bare(engine, asked) / count * 1e3
+                        ),
+                        {
+                            f"kitref, {width} at a time": partial(_lookups, engine, asked, width)
+                            for width in (1, 2, 4, 8)
+                        },
+                        {"kitref, 1 at a time": "<= 1.1"},
+                    )
+            except errors.EngineUnavailable as error:
+                self.missing[f"look-ups on {spec.title}"] = str(error)
+
     def _go(self) -> Path | None:
         """Build Go's peer, if it can be had."""
         try:
@@ -284,6 +308,10 @@ class Bench:
     def _peer(self, peer: str, some: list[str], file: Path | None = None) -> float:
         command = [f"{self.python}", f"{HERE / 'peers.py'}", peer, *([f"{file}"] if file else [])]
         return float(_output(command, some))
+
+
+def _lookups(engine: Engine, asked: list[str], width: int) -> float:
+    return lookups.kit(engine, asked, width) / len(asked) * 1e3
 
 
 def _each(work: Callable[[], object], count: int) -> float:
@@ -375,7 +403,7 @@ def _report(bench: Bench, turns: int) -> tuple[str, dict[str, Any]]:
 @click.option("--count", default=10_000_000, show_default=True, help="How many names a column has.")
 @click.option(
     "--only",
-    type=click.Choice(["start", "hostile", "one-name", "column"]),
+    type=click.Choice(["start", "hostile", "one-name", "column", "look-ups"]),
     multiple=True,
     help="What to measure, again for more.  [default: all]",
 )
@@ -386,12 +414,13 @@ def main(turns: int, count: int, only: tuple[str, ...], report: Path) -> None:
     """Measure the kit beside its peers, and write the page and, beside it, the same as JSON."""
     with tempfile.TemporaryDirectory(prefix="kitref-bench-") as folder:
         bench = Bench(turns, Path(folder))
-        bench.missing["look-ups, the run"] = "they need live engines: kitref regress --profile"
+        bench.missing["the run"] = "kitref regress --profile shows it as a time line"
         parts: dict[str, Callable[[], None]] = {
             "start": bench.start,
             "hostile": bench.hostile,
             "one-name": bench.one_name,
             "column": lambda: bench.column(count),
+            "look-ups": bench.lookups,
         }
         for name in only or parts:
             parts[name]()
