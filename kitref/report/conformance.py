@@ -63,7 +63,8 @@ def show(record: Conformance) -> None:
                 "\n".join(_lines(record, each)), markup=False, highlight=False, soft_wrap=True
             )
         if len(wrong) > _SHOWN:
-            console.print(f"and {len(wrong) - _SHOWN} more: --output FOLDER keeps all", highlight=False)
+            more = f"and {len(wrong) - _SHOWN} more: --output FOLDER keeps all"
+            console.print(more, highlight=False, markup=False)
         console.print(summary(record), highlight=False, markup=False, soft_wrap=True)
     sys.stdout.write(page.get())
 
