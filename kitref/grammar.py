@@ -47,6 +47,10 @@ def _patterns() -> dict[str, str]:
     tag = rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{TAG_LIMIT - 1}}}+"
     digest = "|".join(rf"{name}:[a-f0-9]{{{n}}}" for name, n in DIGEST_DIGITS.items())
     image_id = "[a-f0-9]{64}"
+    # What a name begins with that has a domain of its own, be that one a good one or not; without
+    # it the domain is understood. Upper case can only be a domain, as a path has none. Source:
+    # `splitDockerDomain` in `normalize.go`.
+    own_domain = "(?:localhost|[^/.:A-Z]*+[.:A-Z][^/]*+)/"
     suffix = rf"(?::(?P<tag>{tag}))?(?:@(?P<digest>{digest}))?"
     return {
         "domain": domain,
@@ -54,17 +58,20 @@ def _patterns() -> dict[str, str]:
         "tag": tag,
         "digest": digest,
         "image_id": image_id,
-        # A name whose domain is understood. An image's ID looks like one, and is none.
-        "remote": rf"(?!{image_id}\Z)(?P<path>{path}){suffix}",
+        "own_domain": own_domain,
         "reference": rf"(?:(?P<domain>{domain})/)?(?P<path>{path}){suffix}",
+        # A reference as a user types it: its first part is a domain only where it has to be one,
+        # and an image's ID looks like a path, and is none.
+        # Kept: a first part with both `.` and `_` (`a_b.io/foo`) is a domain to the split and none
+        # to the grammar, but a fine path: the domain is then empty. Source: Go's `Parse`.
+        "name": rf"(?!{image_id}\Z)(?:(?={own_domain})(?P<own>)(?:(?P<domain>{domain})/)?)?"
+        rf"(?P<path>{path}){suffix}",
     }
 
 
 PATTERNS: Final[Mapping[str, str]] = MappingProxyType(_patterns())
 """Every pattern by name; each is meant to match a whole text."""
 
-REMOTE: Final = re.compile(PATTERNS["remote"])
-"""A name without a domain, with the groups path, tag and digest."""
-
-REFERENCE: Final = re.compile(PATTERNS["reference"])
-"""A name that may have a domain, with the groups domain, path, tag and digest."""
+NAME: Final = re.compile(PATTERNS["name"])
+"""A reference as a user types it, with the groups own (empty; there where the name has a domain of
+its own), domain, path, tag and digest."""

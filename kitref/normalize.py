@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from kitref.errors import InvalidReference
-from kitref.grammar import PATH_LIMIT, REFERENCE, REMOTE
-from kitref.reference import find_fault, is_domain, parse
+from kitref.grammar import NAME, PATH_LIMIT
+from kitref.reference import find_fault, parse
 
 _ALWAYS_FITS: Final = PATH_LIMIT - len("library/")
 
@@ -28,17 +28,17 @@ def expand(text: str, with_tag: bool = False) -> str:
     Raises:
         InvalidReference: The text is no valid reference.
     """
-    first, slash, _ = text.partition("/")
-    if not slash:
-        match, lacking = REMOTE.fullmatch(text), "docker.io/library/"
-    elif is_domain(first):
-        match, lacking = REFERENCE.fullmatch(text), ""
-    else:
-        match, lacking = REMOTE.fullmatch(text), "docker.io/"
+    match = NAME.fullmatch(text)
     if match is None:
         raise InvalidReference(text, find_fault)
     if len(text) > _ALWAYS_FITS:
         parse(text)  # counts the path, and refuses one that is too long
+    if "/" not in text:
+        lacking = "docker.io/library/"
+    elif match["own"] is None:
+        lacking = "docker.io/"
+    else:
+        lacking = ""
     if with_tag and match.lastgroup == "path":  # no tag and no digest after it
         return f"{lacking}{text}:latest"
     return lacking + text

@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from kitref.errors import Fault, InvalidReference, printable
-from kitref.grammar import DIGEST_DIGITS, PATH_LIMIT, PATTERNS, REFERENCE, REMOTE, TAG_LIMIT
+from kitref.grammar import DIGEST_DIGITS, NAME, PATH_LIMIT, PATTERNS, TAG_LIMIT
 
 DOCKER_HUB: Final = "docker.io"
 _DOCKER_INDEX: Final = "index.docker.io"  # what Docker Hub was called once
@@ -73,20 +73,11 @@ def parse(text: str) -> Reference:
     Raises:
         InvalidReference: The text is no valid reference.
     """
-    first, slash, _ = text.partition("/")
-    if slash and is_domain(first):
-        match = REFERENCE.fullmatch(text)
-        if match is None:
-            raise InvalidReference(text, find_fault)
-        # Kept: a first part with both `.` and `_` (`a_b.io/foo`) is a domain to the split and none
-        # to the grammar, but a fine path: the domain is then empty. Source: Go's `Parse`.
-        domain, path, tag, digest = match.groups()
-    else:
-        match = REMOTE.fullmatch(text)
-        if match is None:
-            raise InvalidReference(text, find_fault)
-        domain, (path, tag, digest) = DOCKER_HUB, match.groups()
-    if domain == _DOCKER_INDEX:
+    match = NAME.fullmatch(text)
+    if match is None:
+        raise InvalidReference(text, find_fault)
+    own, domain, path, tag, digest = match.groups()
+    if own is None or domain == _DOCKER_INDEX:
         domain = DOCKER_HUB
     if domain == DOCKER_HUB and "/" not in path:
         path = _OFFICIAL + path

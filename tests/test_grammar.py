@@ -35,6 +35,7 @@ TAKEN = {
     "tag": ["a", "_", "A", "0", "v1.0", "a.", "a-", "_.-", "t" * 128],
     "digest": [*ZEROS.values(), "sha256:" + "0123456789abcdef" * 4],
     "image_id": ["0" * 64, "0123456789abcdef" * 4],
+    "own_domain": ["localhost/", "a.b/", "a:1/", "A/", "aB/", "[::1]/", "./", ":/", "a_b.io/"],
 }
 REFUSED = {
     "domain": [
@@ -93,6 +94,7 @@ REFUSED = {
         "sha256:" + "0" * 64 + "\n",
     ],
     "image_id": ["0" * 63, "0" * 65, "A" * 64, "g" * 64, "0" * 64 + "\n"],
+    "own_domain": ["", "/", "a/", "a-b_c/", "localhosts/", "localhost", "a.b", "a/b.c/", "é/"],
 }
 
 
@@ -123,7 +125,7 @@ def test_a_pattern_refuses(name: str, text: str) -> None:
         pytest.param(["a", ":", "@", "/", ".", "-", ZEROS["sha256"]], 4, id="suffixes"),
     ],
 )
-@pytest.mark.parametrize("name", ["remote", "reference"])
+@pytest.mark.parametrize("name", ["name", "reference"])
 def test_possessive_repetition_changes_no_answer(
     name: str, letters: str | list[str], longest: int
 ) -> None:

@@ -27,8 +27,8 @@ _QUESTIONS: Final = (
     PATTERNS["reference"],
     PATTERNS["image_id"],
     rf"(?:{PATTERNS['domain']}/)?{PATTERNS['path']}",  # is there neither tag nor digest?
-    r"(?:localhost|[^/]*[.:A-Z][^/]*)/.*",  # a domain first? As `reference.is_domain` asks
-    rf"{PATTERNS['domain']}/.*",  # is it one to the grammar, too?
+    rf"{PATTERNS['own_domain']}.*",  # has it a domain of its own?
+    rf"{PATTERNS['domain']}/.*",  # and is that one to the grammar?
     r"(?:index\.)?docker\.io/.*",
     r"(?:index\.)?docker\.io/[^/]*",
 )
