@@ -13,12 +13,15 @@ import json
 import re
 import tarfile
 import urllib.parse
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, Self
 
 import docker
 import requests
+import urllib3
 
 from kitref import errors
+from kitref.engines.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,6 +113,7 @@ class Engine:
     source: str
     private: bool
     _client: docker.APIClient = dataclasses.field(repr=False, compare=False)
+    _transport: Transport = dataclasses.field(repr=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -163,6 +167,7 @@ class Engine:
             source=source,
             private=private,
             _client=client,
+            _transport=Transport(client, _TIMEOUT),
         )
 
     def close(self) -> None:
@@ -183,10 +188,9 @@ class Engine:
         """
         path = urllib.parse.quote(name, safe="/:@", errors="surrogateescape")
         version = api_version or self._client.api_version
-        url = f"{self._client.base_url}/v{version}/images/{path}/json"
         try:
-            response = self._client.get(url, timeout=_TIMEOUT, allow_redirects=False)
-        except (requests.RequestException, OSError) as error:
+            response = self._transport.get(f"/v{version}/images/{path}/json")
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             return Answer(outcome="not-asked", detail=_innermost(error))
         return _read(response)
 
@@ -311,14 +315,16 @@ class Engine:
         ]
 
 
-def _read(response: requests.Response) -> Answer:
+def _read(response: urllib3.BaseHTTPResponse) -> Answer:
     """Return what a response says about the name."""
     try:
         body = response.json()
     except ValueError:
         body = {}
-    said = body.get("message") or body.get("cause") or response.text[:200].strip()
-    match response.status_code:
+    said = body.get("message") or body.get("cause") or ""
+    if not said and response.status != HTTPStatus.OK:
+        said = response.data[:200].decode(errors="replace").strip()
+    match response.status:
         case 200:
             image_id = str(body.get("Id", ""))
             # Podman leaves the algorithm out.

@@ -21,6 +21,7 @@ def engine(lowest: str, highest: str) -> Engine:
         name="e", url="unix:///e", kind="docker", version="1", api_version=highest,
         min_api_version=lowest, store="graph", arch="amd64", source="", private=True,
         _client=None,  # type: ignore[arg-type]
+        _transport=None,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from kitref.report.record import Change, Had, Record
 if TYPE_CHECKING:
     import docker
 
+    from kitref.engines.transport import Transport
+
 HOSTILE = "<script>alert(1)</script>\x1b[31m\x00\u202e&\"'\ufffe"
 SHOWN = r"<script>alert(1)</script>\x1b[31m\x00\u202e&" + "\"'" + r"\ufffe"
 IMAGE = "bastion.io/foo:local"
@@ -37,6 +39,7 @@ def _had(name: str, store: Literal["graph", "containerd"], version: str) -> Had:
         source="docker.io <trixie>",
         private=True,
         _client=cast("docker.APIClient", None),
+        _transport=cast("Transport", None),
     )
     return Had(title=engine.title, given=name, store=store, engine=engine)
 
