@@ -52,7 +52,7 @@ class Guest:
         """
         self.stays += 1
         run = f"{self.run}-{self.stays}"
-        self.lease.write(self.lease.content | {"runs": [*self.lease.content["runs"], run]})
+        self._note(runs=[*self.lease.content["runs"], run])
         image_id = self.engine.load(run)
         self.tag(image_id, self.own(tagged_as))
         return image_id
@@ -85,7 +85,7 @@ class Guest:
         """
         if not self.engine.private and self.run not in name:
             raise errors.UsageError(f"{name} is not the kit's to give on {self.engine.title}")
-        self.lease.write(self.lease.content | {"names": [*self.lease.content["names"], name]})
+        self._note(names=[*self.lease.content["names"], name])
         self.engine.tag(image_id, name)
 
     def untag(self, name: str) -> None:
@@ -95,6 +95,11 @@ class Guest:
         somebody else's, and engines take it for one where it fits.
         """
         self.engine.remove(parse(name).canonical)
+        self._note(names=[other for other in self.lease.content["names"] if other != name])
+
+    def _note(self, **what: list[str]) -> None:
+        """Write down what there is to clean up."""
+        self.lease.write(self.lease.content | what)
 
     def own(self, name: str) -> str:
         """Return the name to use for a name in this engine.
