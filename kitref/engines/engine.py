@@ -14,7 +14,7 @@ import re
 import tarfile
 import urllib.parse
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import docker
 import requests
@@ -186,10 +186,10 @@ class Engine:
             The engine's answer. A redirect is none: the engine's router cleans paths such as
             ``a//b`` before anything looks at the name, so the question was not asked.
         """
-        path = urllib.parse.quote(name, safe="/:@", errors="surrogateescape")
+        path = _quoted(name)
         version = api_version or self._client.api_version
         try:
-            response = self._transport.get(f"/v{version}/images/{path}/json")
+            response = self._transport.request("GET", f"/v{version}/images/{path}/json")
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return Answer(outcome="not-asked", detail=_innermost(error))
         return _read(response)
@@ -271,14 +271,10 @@ class Engine:
         Raises:
             EngineUnavailable: The engine did not do it, or refused the name.
         """
-        path, _, last = name.rpartition("/")
+        path, slash, last = name.rpartition("/")
         last, _, tag = last.partition(":")
-        try:
-            self._client.tag(image_id, f"{path}/{last}" if path else last, tag or None)
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            raise errors.EngineUnavailable(
-                f"{self.title} would not tag an image as {name} ({_innermost(error)})"
-            ) from error
+        to = urllib.parse.urlencode({"repo": f"{path}{slash}{last}", "tag": tag or "latest"})
+        self._do("POST", f"{_quoted(image_id)}/tag?{to}", f"would not tag an image as {name}")
 
     def remove(self, name: str) -> None:
         """Take a name off its image, and the image with its last name. Nothing there is no error.
@@ -289,15 +285,24 @@ class Engine:
         Raises:
             EngineUnavailable: The engine did not do it.
         """
+        remedy = f"remove it by hand: docker rmi {name}"
+        self._do("DELETE", _quoted(name), f"would not remove {name}", remedy, HTTPStatus.NOT_FOUND)
+
+    def _do(
+        self, method: str, path: str, failing: str, remedy: str = "", fine: HTTPStatus | None = None
+    ) -> None:
+        """Change something about an image, or say what failed."""
         try:
-            self._client.remove_image(name)
-        except docker.errors.NotFound:
-            return
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            raise errors.EngineUnavailable(
-                f"{self.title} would not remove {name} ({_innermost(error)})",
-                remedy=f"remove it by hand: docker rmi {name}",
-            ) from error
+            response = self._transport.request(
+                method, f"/v{self._client.api_version}/images/{path}"
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            reason = _innermost(error)
+        else:
+            if response.status < HTTPStatus.MULTIPLE_CHOICES or response.status == fine:
+                return
+            reason = f"{response.status}: {_said(response, _body(response))}"
+        raise errors.EngineUnavailable(f"{self.title} {failing} ({reason})", remedy=remedy)
 
     def made_by(self, run: str) -> Iterable[tuple[str, list[str]]]:
         """List the images that a run made: their IDs and the names that they still have.
@@ -317,13 +322,8 @@ class Engine:
 
 def _read(response: urllib3.BaseHTTPResponse) -> Answer:
     """Return what a response says about the name."""
-    try:
-        body = response.json()
-    except ValueError:
-        body = {}
-    said = body.get("message") or body.get("cause") or ""
-    if not said and response.status != HTTPStatus.OK:
-        said = response.data[:200].decode(errors="replace").strip()
+    body = _body(response)
+    said = _said(response, body)
     match response.status:
         case 200:
             image_id = str(body.get("Id", ""))
@@ -340,6 +340,25 @@ def _read(response: urllib3.BaseHTTPResponse) -> Answer:
             return Answer(outcome="refused", detail=said)
         case status:
             return Answer(outcome="not-asked", detail=f"{status}: {said}")
+
+
+def _body(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    """Return the JSON object in a response, an empty one where there is none."""
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _said(response: urllib3.BaseHTTPResponse, body: dict[str, Any]) -> str:
+    """Return an engine's own words."""
+    said = body.get("message") or body.get("cause")
+    return str(said or response.data[:200].decode(errors="replace").strip())
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="/:@", errors="surrogateescape")
 
 
 def _archive(arch: str, run: str) -> bytes:

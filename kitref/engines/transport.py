@@ -1,4 +1,4 @@
-"""Questions to an engine over connections that stay open.
+"""Requests to an engine over connections that stay open.
 
 The Engine API's own client keeps connections by whole URL: it would open one for each name that is
 asked for, and look through the environment for a proxy each time, which takes longer than most
@@ -37,10 +37,11 @@ class Transport:
         # Through a plain HTTP proxy a path is asked for with its host.
         self._before = self._adapter.request_url(self._request, settings["proxies"]).rstrip("/")
 
-    def get(self, path: str) -> urllib3.BaseHTTPResponse:
-        """Ask for a path.
+    def request(self, method: str, path: str) -> urllib3.BaseHTTPResponse:
+        """Send a request that has no body.
 
         Args:
+            method: ``GET``, ``POST`` or ``DELETE``.
             path: The path, percent-encoded; it is sent as it is.
 
         Returns:
@@ -56,7 +57,7 @@ class Transport:
             self._adapter.get_connection_with_tls_context(self._request, **self._settings),
         )
         return connections.urlopen(
-            "GET",
+            method,
             f"{self._before}{path}",
             redirect=False,
             retries=False,

@@ -58,7 +58,7 @@ def test_a_path_is_sent_as_it_is_over_one_connection(server: _Server) -> None:
     paths = ["/v1.41/images/a//b/../c/json", "/v1.41/images/a%00b/json", "/v1.41/images/moved"]
     client = _client(f"127.0.0.1:{server.server_port}")
     transport = Transport(client, 10)
-    statuses = [transport.get(path).status for path in paths]
+    statuses = [transport.request("GET", path).status for path in paths]
     client.close()
     assert server.asked == paths
     assert statuses == [200, 200, 302]
@@ -72,7 +72,7 @@ def test_a_proxy_of_the_environment_is_asked(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     client = _client("engine.invalid:2375")
-    assert Transport(client, 10).get("/v1.41/images/alpine/json").status == 200
+    assert Transport(client, 10).request("GET", "/v1.41/images/alpine/json").status == 200
     client.close()
     assert server.asked == ["http://engine.invalid:2375/v1.41/images/alpine/json"]
 
@@ -82,5 +82,5 @@ def test_no_answer_is_an_error(server: _Server) -> None:
     server.server_close()
     server.shutdown()
     with pytest.raises(urllib3.exceptions.HTTPError):
-        Transport(client, 10).get("/v1.41/images/alpine/json")
+        Transport(client, 10).request("GET", "/v1.41/images/alpine/json")
     client.close()
