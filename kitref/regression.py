@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import kitref
 from kitref import baseline as baselines
 from kitref import engines, errors, runs, tables
-from kitref.engines import dind, places, private
+from kitref.engines import attach, dind, places, private
 from kitref.registry import private as registries
 from kitref.report import html, junit, picture, timeline
 from kitref.report.record import Change, Had, Record
@@ -70,6 +70,9 @@ def regress(
     required = _required(require, choice)
     engines.sweep()
     with contextlib.ExitStack() as stack:
+        # A kernel that was killed (Ctrl-C, a cell's time, a crash) has left its names on a user's
+        # engine, and only a sweep takes them away.
+        stack.callback(engines.sweep)
         folders = stack.enter_context(_folder())
         partial = stack.enter_context(runs.fresh(folder))
         (partial / "notebooks").mkdir()
@@ -254,9 +257,14 @@ def _check_values(parameters: dict[str, Any]) -> None:
             kitref.rule(value)
         if name == "image":
             try:
-                kitref.parse(value)
+                named = kitref.parse(value)
             except errors.InvalidReference as error:
                 raise errors.UsageError(f"image: {error.reason} in {value!r}") from error
+            if named.digest:
+                raise errors.UsageError(
+                    f"image: no image can be tagged with a digest, as {value!r} asks",
+                    remedy="leave the digest out",
+                )
 
 
 def _choose(wanted: Sequence[str]) -> list[private.Spec | str]:
@@ -268,7 +276,14 @@ def _choose(wanted: Sequence[str]) -> list[private.Spec | str]:
             return ["own"]  # no private ones on this machine
     choice: list[private.Spec | str] = []
     for name in wanted:
-        if name == "own" or "://" in name or dind.version(name.partition("/")[0]):
+        if "://" in name:
+            attach.check(name)
+        version, slash, store = name.partition("/")
+        if dind.version(version) and slash and store not in ("graph", "containerd"):
+            raise errors.UsageError(
+                f"{version} has no image store {store!r}", remedy="take graph or containerd"
+            )
+        if name == "own" or "://" in name or dind.version(version):
             choice.append(name)
             continue
         fitting = [spec for spec in private.specs() if name in (spec.title, spec.name, spec.suite)]

@@ -204,6 +204,26 @@ def test_it_ends_quietly_when_nobody_reads() -> None:
         assert running.stderr.read() == b""
 
 
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code"),
+    [
+        pytest.param("<&-", ["expand"], 0, id="input"),
+        pytest.param(">&-", ["expand", "a"], 0, id="output"),
+        pytest.param("2>&-", ["expand", "A"], 1, id="errors"),
+    ],
+)
+def test_a_stream_that_is_closed_is_an_empty_one(
+    closed: str, arguments: list[str], code: int
+) -> None:
+    run = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *KITREF, *arguments],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (code, b"", b"")
+
+
 def test_a_full_disk_is_said_plainly() -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         run = subprocess.run(

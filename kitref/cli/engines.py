@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import click
 
 from kitref import errors
 from kitref.cli import ends
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @click.group()
@@ -28,62 +32,55 @@ def list_engines(as_json: bool) -> None:
     """List the private engines, those that run, and your own."""
     import json
 
-    from kitref.engines import attach, packages, places, private, sweep
+    from kitref.engines import sweep
 
     sweep()
-    running = {
-        content["title"]: content["url"]
-        for _, content in places.leases()
-        if content.get("detached")
-    }
-    rows = []
-    try:
-        for spec in private.specs():
-            root = packages.fetched(spec.suite, spec.kind)
-            rows.append(
-                {
-                    "engine": spec.name,
-                    "store": spec.store,
-                    "version": root.version if root else "",
-                    "state": "running"
-                    if spec.title in running
-                    else "fetched"
-                    if root
-                    else "to be fetched",
-                    "url": running.get(spec.title, ""),
-                }
-            )
-    except errors.EngineUnavailable as error:
-        click.echo(f"kitref: {error}", err=True)
-    for address in attach.addresses():
-        try:
-            with contextlib.closing(attach.connect(address.url)) as own:
-                rows.append(
-                    {
-                        "engine": "own",
-                        "store": own.store,
-                        "version": own.version,
-                        "state": address.origin,
-                        "url": address.url,
-                    }
-                )
-        except errors.KitrefError as error:
-            rows.append(
-                {
-                    "engine": "own",
-                    "store": "",
-                    "version": "",
-                    "state": error.what,
-                    "url": address.url,
-                }
-            )
+    rows = [*_private_ones(), *_own_ones()]
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))
         return
-    widths = [max(len(row[key]) for row in rows) for key in rows[0]] if rows else []
+    widths = [max(map(len, cells)) for cells in zip(*(row.values() for row in rows), strict=True)]
     for row in rows:
         click.echo("  ".join(map(str.ljust, row.values(), widths)).rstrip())
+
+
+def _private_ones() -> Iterator[dict[str, str]]:
+    """Yield a row for each engine that the kit can start, and for each that it has started."""
+    from kitref.engines import packages, places, private
+
+    running: dict[str, list[str]] = {}
+    for _, content in places.leases():
+        if content.get("detached"):
+            running.setdefault(content["title"], []).append(content.get("url", ""))
+    try:
+        for spec in private.specs():
+            root = packages.fetched(spec.suite, spec.kind)
+            urls = running.get(spec.title, [])
+            state = "running" if urls else "fetched" if root else "to be fetched"
+            for url in urls or [""]:
+                yield _row(spec.name, spec.store, root.version if root else "", state, url)
+    except errors.EngineUnavailable as error:
+        click.echo(f"kitref: {error}", err=True)
+
+
+def _own_ones() -> Iterator[dict[str, str]]:
+    """Yield a row for each engine of the user's."""
+    from kitref.engines import attach
+
+    try:
+        for address in attach.addresses():
+            try:
+                with contextlib.closing(attach.connect(address.url)) as own:
+                    yield _row("own", own.store, own.version, address.origin, address.url)
+            except errors.KitrefError as error:
+                yield _row("own", "", "", error.what, address.url)
+    except errors.KitrefError as error:
+        yield _row("own", "", "", error.what, "")
+
+
+def _row(engine: str, store: str, version: str, state: str, url: str) -> dict[str, str]:
+    return {"engine": engine, "store": store, "version": version, "state": state, "url": url}
 
 
 @engines.command("start")
@@ -123,6 +120,8 @@ def start_engine(engine: str, store: str) -> None:
 @click.option("--all", "every", is_flag=True, help="Stop all of them.")
 def stop_engine(engine: str | None, every: bool) -> None:
     """Stop engines that `kitref engines start` left running.
+
+    ENGINE is a name, a title such as docker-trixie/graph, or the address that `start` printed.
 
     \b
     Example:

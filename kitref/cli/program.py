@@ -76,11 +76,15 @@ class _Kit(click.Group):
 
 
 def _buffer_output() -> None:
-    """Give the output a buffer where PYTHONUNBUFFERED took it away.
+    """Have all three streams, and a buffer for the output where PYTHONUNBUFFERED took it away.
 
     Without one, Python hands each text to the system once, and drops what a pipe does not take.
     """
-    if sys.stdout and isinstance(sys.stdout.buffer, io.RawIOBase):
+    for name in ("stdin", "stdout", "stderr"):  # one that was closed is None
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    if isinstance(sys.stdout.buffer, io.RawIOBase):
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(sys.stdout.buffer),
             encoding=sys.stdout.encoding,

@@ -69,6 +69,8 @@ def opened(engine: str = "private", store: str = "any") -> Iterator[Engine]:
         with contextlib.closing(live):
             yield live
     elif engine == "own" or "://" in engine:
+        if RUNNING not in os.environ:
+            sweep()  # a notebook by hand: nobody else takes away what a killed one left
         live = attach.find() if engine == "own" else attach.connect(engine)
         with contextlib.closing(live):
             if store not in ("any", live.store):
@@ -78,6 +80,10 @@ def opened(engine: str = "private", store: str = "any") -> Iterator[Engine]:
                 )
             yield live
     elif version := dind.version(engine):
+        if store not in ("any", "graph", "containerd"):
+            raise errors.UsageError(
+                f"{engine} has no image store {store!r}", remedy="take graph or containerd"
+            )
         with (
             contextlib.closing(attach.find()) as host,
             dind.running(host, version, "graph" if store == "graph" else "containerd") as live,

@@ -44,6 +44,18 @@ def connect(url: str) -> Engine:
         EngineUnavailable: Nothing answers there.
         UsageError: This is no engine's address.
     """
+    check(url)
+    return Engine.connect(
+        url, name=_name(url), source="attached: named by the user", private=False, tls=_tls(url)
+    )
+
+
+def check(url: str) -> None:
+    """Refuse a text that is no engine's address; nothing is asked.
+
+    Raises:
+        UsageError: It is none.
+    """
     try:
         utils.parse_host(url)
     except docker.errors.DockerException as error:
@@ -52,9 +64,6 @@ def connect(url: str) -> Engine:
             remedy="write it as in DOCKER_HOST: unix:///var/run/docker.sock, tcp://HOST:PORT or"
             " ssh://USER@HOST",
         ) from error
-    return Engine.connect(
-        url, name=_name(url), source="attached: named by the user", private=False, tls=_tls(url)
-    )
 
 
 def find() -> Engine:
@@ -121,9 +130,17 @@ def _tls(url: str) -> TLSConfig | None:
     """Return the certificates that the docker command would use for a TCP address."""
     if not url.startswith("tcp://"):
         return None
-    found: TLSConfig | None = utils.kwargs_from_env(
-        environment=os.environ | {"DOCKER_HOST": url}
-    ).get("tls")
+    try:
+        found: TLSConfig | None = utils.kwargs_from_env(
+            environment=os.environ | {"DOCKER_HOST": url}
+        ).get("tls")
+    except docker.errors.TLSParameterError as error:
+        folder = os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker"
+        raise errors.EngineUnavailable(
+            f"DOCKER_TLS_VERIFY asks for TLS to {url}, and {folder} has not all of ca.pem, cert.pem"
+            " and key.pem",
+            remedy="set DOCKER_CERT_PATH, or unset DOCKER_TLS_VERIFY",
+        ) from error
     return found or None
 
 

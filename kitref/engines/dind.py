@@ -42,7 +42,7 @@ _COMMAND = [
 
 def version(engine: str) -> str:
     """Return the version in ``docker:VERSION-dind``, or nothing where it is not of that form."""
-    form = re.fullmatch(r"docker:(.+)-dind", engine)
+    form = re.fullmatch(r"docker:([A-Za-z0-9_][A-Za-z0-9_.-]{0,122})-dind", engine)
     return form[1] if form else ""
 
 
@@ -122,7 +122,7 @@ def _pull(client: docker.APIClient, host: Engine, image: str, lease: places.Leas
                 raise errors.EngineUnavailable(f"{image} could not be pulled ({line['error']})")
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise errors.EngineUnavailable(
-            f"{image} could not be pulled ({error})",
+            f"{image} could not be pulled ({getattr(error, 'explanation', None) or error})",
             remedy="check the version, and that the engine reaches the registry",
         ) from error
 

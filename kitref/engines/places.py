@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from kitref import errors
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,9 +51,18 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[int]:
 
     Yields:
         The file descriptor that holds the lock; a child that inherits it holds it as well.
+
+    Raises:
+        EngineUnavailable: The file cannot be written to, and so nothing can be fetched or started.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise errors.EngineUnavailable(
+            f"the kit's cache cannot be written: {error.strerror}: {error.filename}",
+            remedy="set XDG_CACHE_HOME to a folder that you can write to",
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield descriptor
@@ -77,9 +88,9 @@ class Lease:
     def take(cls, content: dict[str, Any]) -> Self:
         """Make a lease that says this, and hold it."""
         folder = cache() / "leases"
-        folder.mkdir(parents=True, exist_ok=True)
         # Under the folder's lock: a sweep must not see the file before it is locked.
         with locked(folder.with_suffix(".lock")):
+            folder.mkdir(exist_ok=True)
             descriptor, name = tempfile.mkstemp(suffix=".json", dir=folder)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             lease = cls(Path(name), descriptor)

@@ -219,16 +219,17 @@ def stop_detached(title: str | None = None) -> list[str]:
     still their own.
 
     Args:
-        title: Only those with this name or title.
+        title: Only those with this name or title, or the one at this URL.
 
     Returns:
         The titles of those that were stopped.
     """
     stopped = []
     for path, content in places.leases():
-        if not content.get("detached") or "pid" not in content:
+        if not content.get("detached") or not {"pid", "url"} <= content.keys():
             continue
-        if title and title not in (content["title"], content["title"].partition("/")[0]):
+        names = (content["title"], content["title"].partition("/")[0], content["url"])
+        if title and title not in names:
             continue
         with contextlib.suppress(ProcessLookupError):
             _kill(content["pid"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from kitref import tables
 
@@ -42,7 +43,7 @@ def progress() -> Iterator[Callable[[str, str], None]]:
     def table() -> Table:
         grid = Table.grid(padding=(0, 2))
         for title, state in states.items():
-            grid.add_row(title, f"[{_style(state)}]{state}")
+            grid.add_row(Text(title), Text(state, _style(state)))
         return grid
 
     live = Live(console=console, transient=False) if console.is_terminal else None
@@ -70,10 +71,9 @@ def show(record: Record) -> None:
         console.print(_matrix(tables.matrix(lookups)))
     for result in record.results:
         if result.status != "passed":
-            console.print(
-                f"[{_STYLES[result.status]}]{result.status}[/]  {result.job.title}: ", end=""
-            )
-            console.print(result.reason, markup=False, highlight=False, soft_wrap=True)
+            status = Text(result.status, _STYLES[result.status])
+            said = Text.assemble(status, f"  {result.job.title}: {result.reason}")
+            console.print(said, soft_wrap=True)
     counts = {
         status: sum(result.status == status for result in record.results)
         for status in ("passed", "failed", "error", "skipped")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +53,27 @@ def test_docker_host(docker: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
             "attached: DOCKER_HOST",
             False,
         )
+
+
+def test_tls_without_certificates(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:2376")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(nothing))
+    with pytest.raises(errors.EngineUnavailable, match=f"{nothing} has not all of ca.pem"):
+        attach.find()
+
+
+def test_a_notebook_by_hand_takes_away_what_a_killed_one_left(docker: Engine) -> None:
+    code = (
+        "import os; from kitref.engines import opened, staying\n"
+        f"with opened({docker.url!r}) as own, staying(own) as guest:\n"
+        "    guest.image(tagged_as='bastion.io/alpine:latest'); os._exit(0)"
+    )
+    before = docker.names()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert docker.names() != before
+    with opened(docker.url):
+        assert docker.names() == before
 
 
 def test_the_docker_commands_context(docker: Engine, nothing: Path) -> None:

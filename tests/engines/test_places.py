@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kitref import errors
 from kitref.engines import places
 
 
@@ -24,6 +25,12 @@ def test_the_cache_is_where_xdg_says(cache: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert places.cache() == Path("/home/somebody/.cache/kitref")
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    with pytest.raises(errors.EngineUnavailable, match="set XDG_CACHE_HOME"):
+        places.Lease.take({})
 
 
 def test_a_temporary_folder_has_room_for_a_socket(

@@ -93,15 +93,20 @@ def test_an_engine_opens_no_port_and_sees_no_network() -> None:
     private.stop(started)
 
 
-def test_a_detached_engine_is_stopped_by_its_title() -> None:
+def test_a_detached_engine_is_stopped_by_its_address_or_title() -> None:
     spec = private.choose("private", "any")
     started = private.start(spec, detached=True)
     started.lease.let_go()  # as when the command that started it ends
     sweep()
     assert started.process.poll() is None
+    other = private.start(spec, detached=True)
+    other.lease.let_go()
+    assert private.stop_detached(started.engine.url) == [spec.title]
+    assert other.process.poll() is None
     assert spec.title in private.stop_detached(spec.title)
-    started.process.wait(10)
-    assert not Path(started.lease.content["folder"]).exists()
+    for each in (started, other):
+        each.process.wait(10)
+        assert not Path(each.lease.content["folder"]).exists()
 
 
 @pytest.mark.parametrize(
