@@ -185,11 +185,25 @@ def fresh(folder: Path) -> Iterator[Path]:
 
     Yields:
         The folder to write to. If the block raises, the old content stays as it was.
+
+    Raises:
+        UsageError: It cannot be written, or holds anything but a run; nothing is removed.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    folder = folder.resolve()  # what a link leads to is replaced, and `..` is no name to write to
+    partial = folder.parent / f".{folder.name}.partial"
+    try:
+        if not _replaceable(folder):
+            raise errors.UsageError(
+                f"{folder} would be replaced as a whole, and it is not the folder of a run",
+                remedy="name a new folder, an empty one, or one that a run has written",
+            )
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise errors.UsageError(
+            f"{folder} cannot be written: {error.strerror}",
+            remedy="name a folder in one that you may write to",
+        ) from error
     try:
         yield partial
     except BaseException:
@@ -197,6 +211,19 @@ def fresh(folder: Path) -> Iterator[Path]:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _replaceable(folder: Path) -> bool:
+    """Return whether nobody loses anything with a folder but what a run has written."""
+    if folder.is_mount() or Path.cwd().is_relative_to(folder):
+        return False
+    try:
+        record = (folder / "results.json").read_bytes()
+    except FileNotFoundError:
+        return not folder.exists() or not any(folder.iterdir())
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        return bool(json.loads(record)["kit"]["name"] == "kitref")
+    return False
 
 
 def now() -> str:

@@ -147,12 +147,56 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     def write(word: str, error: Exception | None = None) -> None:
         with runs.fresh(latest) as partial:
             (partial / word).touch()
+            (partial / "results.json").write_text('{"kit": {"name": "kitref"}}')
             if error:
                 raise error
 
     write("first")
     with pytest.raises(OSError, match="disk"):
         write("second", OSError("disk"))
-    assert [p.name for p in tmp_path.rglob("*")] == ["latest", "first"]
+    assert {p.name for p in tmp_path.rglob("*")} == {"latest", "first", "results.json"}
     write("third")
-    assert [p.name for p in tmp_path.rglob("*")] == ["latest", "third"]
+    assert {p.name for p in tmp_path.rglob("*")} == {"latest", "third", "results.json"}
+
+
+def test_an_empty_folder_and_what_a_link_leads_to_are_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    with runs.fresh(tmp_path / "link") as partial:
+        (partial / "made").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert [p.name for p in (tmp_path / "there").iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        pytest.param("mine", "is not the folder of a run", id="files"),
+        pytest.param("link", "mine would be replaced", id="link"),
+        pytest.param("other", "is not the folder of a run", id="another's-results"),
+        pytest.param("broken", "is not the folder of a run", id="no-json"),
+        pytest.param(".", "is not the folder of a run", id="here"),
+        pytest.param("..", "is not the folder of a run", id="parent"),
+        pytest.param("/", "is not the folder of a run", id="root"),
+        pytest.param("mine/thesis.txt", "Not a directory", id="file"),
+        pytest.param("mine/thesis.txt/latest", "Not a directory", id="in-a-file"),
+        pytest.param("/proc/latest", "cannot be written", id="not-writable"),
+    ],
+)
+def test_nothing_but_a_run_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, message: str
+) -> None:
+    here = tmp_path / "parent" / "here"
+    for name, content in {
+        "mine/thesis.txt": "years",
+        "other/results.json": '{"kit": "climbing"}',
+        "broken/results.json": "{",
+    }.items():
+        (here / name).parent.mkdir(parents=True)
+        (here / name).write_text(content)
+    (here / "link").symlink_to("mine")
+    monkeypatch.chdir(here)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(errors.UsageError, match=message), runs.fresh(Path(folder)):
+        pytest.fail("something would be run")
+    assert sorted(tmp_path.rglob("*")) == before

@@ -37,7 +37,8 @@ from kitref.cli import ends
 @click.option(
     "--output",
     type=click.Path(file_okay=False),
-    help="A folder for results.json, junit.xml and report.html; it is replaced as a whole.",
+    help="A folder for results.json, junit.xml and report.html: a new or empty one, or that of a"
+    " run, which is replaced as a whole.",
 )
 @click.option("--python", "function", metavar="M:F", help="A Python function, module:function.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of tables.")
@@ -98,6 +99,7 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
         cases = tuple(case for case in cases if case.id in names or case.family in family)
     start = runs.now()
     with contextlib.ExitStack() as stack, terminal.progress() as report:
+        folder = stack.enter_context(runs.fresh(Path(output))) if output else None
         live = stack.enter_context(engines.opened(engine)) if engine else None
         judged = conformance.conform(
             adapter,
@@ -109,12 +111,15 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
         )
         if live:
             judged = conformance.settle(judged, live)
-        title = f"{live.title} {live.version}" if live else ""
-    record = conformance.Conformance(
-        command=adapter, profile=profile, judged=judged, start=start, end=runs.now(), engine=title
-    )
-    if output:
-        with runs.fresh(Path(output)) as folder:
+        record = conformance.Conformance(
+            command=adapter,
+            profile=profile,
+            judged=judged,
+            start=start,
+            end=runs.now(),
+            engine=f"{live.title} {live.version}" if live else "",
+        )
+        if folder:
             said.write(record, folder)
     if as_json:
         sys.stdout.write(json.dumps(said.as_json(record), indent=2) + "\n")

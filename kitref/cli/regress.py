@@ -53,7 +53,8 @@ from kitref.cli import ends
     type=click.Path(file_okay=False),
     default="reports/latest",
     show_default=True,
-    help="The folder to write; it is replaced as a whole when the run ends.",
+    help="The folder to write: a new or empty one, or that of a run, which is replaced as a whole"
+    " when this one ends.",
 )
 @click.option(
     "--baseline",

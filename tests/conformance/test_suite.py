@@ -187,6 +187,8 @@ def _conform(*arguments: str) -> subprocess.CompletedProcess[str]:
         pytest.param([], 2, "give a command", id="no-command"),
         pytest.param(["--profile", "x", "--", "cat"], 2, "no profile 'x'", id="profile"),
         pytest.param(["--case", "x", "--", "cat"], 2, "no 'x' in the corpus", id="case"),
+        pytest.param(["--output", "docs", "--", "/nowhere/adapter"], 2, "not the folder of a run",
+                     id="output"),
         pytest.param(["--", "/nowhere/adapter"], 2, "cannot be started", id="no-such-command"),
         pytest.param(["--case", BASTION.id, "--", "false"], 4, "crash", id="crash"),
         pytest.param(["--case", BASTION.id, "--python", "nowhere:f"], 4, "nowhere", id="module"),
