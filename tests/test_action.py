@@ -16,7 +16,7 @@ import yaml
 
 CLONE = Path(__file__).parents[1]
 SCRIPT = CLONE / "ci" / "action.sh"
-ADAPTER = f"{sys.executable} -m kitref.conformance.inprocess kitref:expand"
+ADAPTER = f"'{sys.executable}' -m kitref.conformance.inprocess kitref:expand"
 
 # What GitHub's documentation of metadata syntax says of a composite action, by hand.
 TEXT = {"type": "string"}
@@ -120,10 +120,17 @@ def test_conform_in_a_job(tmp_path: Path) -> None:
     assert (code, "exit code 4" in summary) == (4, True)
 
 
-def test_diagnose_in_a_job(tmp_path: Path) -> None:
-    shutil.copy(CLONE / "examples" / "nitro-629" / "build.yml", tmp_path / "build.yml")
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        pytest.param("build.yml", "build.yml", id="plain"),
+        pytest.param("'my build.yml'\n", "my build.yml", id="space"),
+    ],
+)
+def test_diagnose_in_a_job(tmp_path: Path, given: str, name: str) -> None:
+    shutil.copy(CLONE / "examples" / "nitro-629" / "build.yml", tmp_path / name)
     code, summary, _ = _run(
-        tmp_path, KITREF_DIAGNOSE="build.yml", KITREF_LINUXKIT="v1.0.1",
+        tmp_path, KITREF_DIAGNOSE=given, KITREF_LINUXKIT="v1.0.1",
         DOCKER_HOST=f"unix://{tmp_path}/none.sock",
     )  # fmt: skip
     assert code == 1
@@ -133,14 +140,28 @@ def test_diagnose_in_a_job(tmp_path: Path) -> None:
     assert (tmp_path / "outputs").read_text() == "sarif=kitref-report/kitref.sarif\n"
 
 
-def test_the_heavier_exit_code_wins(tmp_path: Path) -> None:
-    code, _, _ = _run(
-        tmp_path, KITREF_CONFORM="false", KITREF_DIAGNOSE="nowhere.yml", KITREF_PROFILE="docker"
-    )
-    assert code == 2
-
-
-def test_nothing_asked_for(tmp_path: Path) -> None:
-    code, _, stderr = _run(tmp_path)
-    assert code == 2
-    assert "conform or diagnose" in stderr
+@pytest.mark.parametrize(
+    ("variables", "exit_code", "says"),
+    [
+        pytest.param(
+            {"KITREF_CONFORM": "false", "KITREF_DIAGNOSE": "nowhere.yml"},
+            2,
+            "nowhere.yml",
+            id="both",
+        ),
+        pytest.param({"KITREF_CONFORM": "'false"}, 2, "not closed", id="open-quote"),
+        pytest.param(
+            {"KITREF_CONFORM": "x", "KITREF": "/nowhere/kitref"}, 4, "/nowhere", id="no-kitref"
+        ),
+        pytest.param({"KITREF_DIAGNOSE": "x", "KITREF": "./killed"}, 4, "", id="killed"),
+        pytest.param({}, 2, "conform or diagnose", id="nothing-asked-for"),
+    ],
+)
+def test_the_heaviest_exit_code_wins(
+    tmp_path: Path, variables: dict[str, str], exit_code: int, says: str
+) -> None:
+    (tmp_path / "killed").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "killed").chmod(0o755)
+    code, _, stderr = _run(tmp_path, **variables)
+    assert code == exit_code
+    assert says in stderr
