@@ -277,6 +277,26 @@ def test_a_crash_shows_a_traceback_and_has_its_own_code(monkeypatch: pytest.Monk
     assert "please report" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("package", "code", "says"),
+    [
+        pytest.param("docker.errors", 2, "pip install 'kitref[kit]'", id="the-extra's"),
+        pytest.param("kitref.nosuch", 4, "please report", id="our-own"),
+    ],
+)
+def test_a_package_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, package: str, code: int, says: str
+) -> None:
+    def lack(*_arguments: object) -> str:
+        raise ModuleNotFoundError(name=package)
+
+    monkeypatch.setattr("kitref.normalize.expand", lack)
+    result = kitref("expand", "a")
+    assert result.exit_code == code
+    assert says in result.stderr
+    assert ("Traceback" in result.stderr) is (code == 4)
+
+
 def test_an_error_without_a_remedy_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> None:
         raise KitrefError(f"no {name}")

@@ -66,13 +66,25 @@ class _Kit(click.Group):
             ctx.exit(ends.CRASH)
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
-        except Exception:  # noqa: BLE001 - the one place where anything at all ends
+        except Exception as error:  # noqa: BLE001 - the one place where anything at all ends
             import traceback
 
+            if lacking := _lacking(error):
+                ends.complain(lacking)
+                ctx.exit(ends.USAGE)
             traceback.print_exc()
             click.secho("kitref: crashed; please report the above", err=True, fg="red")
             ctx.exit(ends.CRASH)
         return result
+
+
+def _lacking(error: Exception) -> errors.UsageError | None:
+    """Return what to install, where an error is that a package of the extra is not there."""
+    name = isinstance(error, ModuleNotFoundError) and error.name
+    if not name or name.partition(".")[0] == "kitref":
+        return None
+    what = f"this command needs a package that is not there ({name})"
+    return errors.UsageError(what, remedy="pip install 'kitref[kit]'")
 
 
 def _buffer_output() -> None:
