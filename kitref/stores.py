@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Outcome = Literal["found", "absent", "refused"]
 """What a store can say about a name."""
 
+MARKS: Final = {"found": "✓", "absent": "✗", "refused": "!", "not-asked": "?"}
+"""A mark for each outcome of a look-up; it always stands beside the word."""
+
 NOBODY: Final = "kitref.invalid/anchor:kitref"
 """A name that nobody asks for: that of the image, where what is asked for is no name."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from kitref.errors import printable
+from kitref.stores import MARKS
 
 if TYPE_CHECKING:
     import pathlib
@@ -28,11 +29,8 @@ LOOKUPS = [
 ENGINE = ["engine", "version", "store", "image"]
 """The columns of a matrix that say which engine was asked about which image."""
 
-MARKS = {"found": "✓", "absent": "✗", "refused": "!", "not-asked": "?"}
-"""A mark for each outcome; it always stands beside the word."""
-
 STEP_MARKS = MARKS | {"named": "→", "login-needed": "!", "unreachable": "?"}
-"""The same for the steps of a path."""
+"""A mark for each outcome of a step of a path."""
 
 
 def lookups(records: Iterable[Lookup]) -> pd.DataFrame:

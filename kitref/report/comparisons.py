@@ -9,9 +9,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-import pandas as pd
-
-from kitref import tables
 from kitref.errors import printable
 
 if TYPE_CHECKING:
@@ -57,11 +54,15 @@ def as_json(records: Sequence[Comparison]) -> str:
 
 def as_csv(records: Sequence[Comparison]) -> str:
     """Return comparisons as CSV, names as they are: what `kitref.tables.comparisons` has."""
+    from kitref import tables  # noqa: PLC0415 - pandas is for the files alone
+
     return tables.comparisons(records).to_csv(index=False, lineterminator="\n")
 
 
 def as_markdown(records: Sequence[Comparison], said: str) -> str:
     """Return comparisons as a table of GitHub's Markdown, after a sentence that sums them up."""
+    from kitref import tables  # noqa: PLC0415 - as above
+
     # By hand: pandas needs a library more for it, and would let a name be markup.
     table = tables.comparisons_to_read(records)
     rows = [list(table.columns), ["---"] * len(table.columns)]
@@ -73,6 +74,10 @@ def as_markdown(records: Sequence[Comparison], said: str) -> str:
 
 def as_html(records: Sequence[Comparison], said: str) -> str:
     """Return comparisons as a page that needs no other file, with a sentence that sums them up."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    from kitref import tables  # noqa: PLC0415 - as above
+
     # Else pandas cuts what is longer than 50 characters.
     with pd.option_context("display.max_colwidth", None):
         table = tables.comparisons_to_read(records).to_html(index=False, border=0)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import kitref
-from kitref import tables
 from kitref.errors import printable
 from kitref.report import junit
+from kitref.stores import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ _MEANINGS = {
     4: "a notebook ended in an error",
 }
 
-_MARKS = tables.MARKS | {
+_MARKS = MARKS | {
     "passed": "✓", "failed": "✗", "error": "‼", "skipped": "○", "available": "✓",
     "same": "=", "changed": "≠", "gone": "∅", "new": "+",
     "pass": "✓", "fail": "✗", "not-claimed": "○", "allowed": "≈", "known": "○",
@@ -63,6 +63,20 @@ class Column(NamedTuple):
     def width(self) -> str:
         """How wide it is, as the style sheet calls it."""
         return "name" if self.kind == "link" else self.kind
+
+
+_CHANGE = (
+    Column("image", "name"),
+    Column("tagged as", "name"),
+    Column("rule"),
+    Column("status", "status"),
+    Column("old value", "name"),
+    Column("new value", "name"),
+    Column("engine", "title"),
+    Column("behaviour"),
+    Column("reason", "prose"),
+)
+"""The columns of what `_change` returns."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +198,7 @@ def _summary(record: Record) -> dict[str, Any]:
         "skipped": bool(missing or results["skipped"] or changes["not-asked"]),
         "results_counts": results,
         "changes_counts": changes,
-        "lookups_counts": _count(record.lookups["outcome"], tuple(tables.MARKS)),
+        "lookups_counts": _count(record.lookups["outcome"], tuple(MARKS)),
         "compared": bool(record.changes),
     }
 
@@ -218,28 +232,9 @@ def _differing(record: Record) -> Table:
     return Table(
         id="table-differing",
         caption="Each answer that is changed or gone, and what reproduces it",
-        columns=[
-            Column("image", "name"),
-            Column("tagged as", "name"),
-            Column("rule"),
-            Column("status", "status"),
-            Column("old value", "name"),
-            Column("new value", "name"),
-            Column("engine", "title"),
-            Column("behaviour"),
-            Column("reason", "prose"),
-            Column("reproduce", "command"),
-        ],
+        columns=[*_CHANGE, Column("reproduce", "command")],
         rows=[
-            [
-                *_change(change),
-                change.was,
-                change.now or "none",
-                change.engine or "none",
-                change.behaviour,
-                change.why,
-                junit.rerun(record, change),
-            ]
+            [*_change(change, change.why), junit.rerun(record, change)]
             for change in record.changes
             if change.status in ("changed", "gone")
         ],
@@ -250,34 +245,27 @@ def _neither(record: Record) -> Table:
     return Table(
         id="table-neither",
         caption="Answers that the baseline does not have, and those that were not asked for",
-        columns=[
-            Column("image", "name"),
-            Column("tagged as", "name"),
-            Column("rule"),
-            Column("status", "status"),
-            Column("old value", "name"),
-            Column("new value", "name"),
-            Column("engine", "title"),
-            Column("behaviour"),
-            Column("reason", "prose"),
-        ],
+        columns=_CHANGE,
         rows=[
-            [
-                *_change(change),
-                change.was or "none",
-                change.now or "none",
-                change.engine or "none",
-                change.behaviour,
-                _why(record, change),
-            ]
+            _change(change, _why(record, change))
             for change in record.changes
             if change.status in ("new", "not-asked")
         ],
     )
 
 
-def _change(change: Change) -> list[str]:
-    return [printable(change.image), printable(change.tagged_as), change.rule, change.status]
+def _change(change: Change, why: str) -> list[str]:
+    return [
+        printable(change.image),
+        printable(change.tagged_as),
+        change.rule,
+        change.status,
+        change.was or "none",
+        change.now or "none",
+        change.engine or "none",
+        change.behaviour,
+        why,
+    ]
 
 
 def _why(record: Record, change: Change) -> str:
@@ -403,4 +391,4 @@ def _matrix(caption: str, lookups: list[dict[Any, Any]]) -> dict[str, Any]:
 
 
 def _in_order(said: Counter[str]) -> list[tuple[str, int]]:
-    return [(outcome, said[outcome]) for outcome in tables.MARKS if said[outcome]]
+    return [(outcome, said[outcome]) for outcome in MARKS if said[outcome]]

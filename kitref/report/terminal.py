@@ -12,8 +12,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kitref import tables
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -68,7 +66,7 @@ def show(record: Record) -> None:
         console.print(f"Is {image} found?", style="bold", highlight=False, markup=False)
         for rule, asked in dict(zip(lookups["rule"], lookups["asked"], strict=True)).items():
             console.print(f"  rule {rule} asks for {asked}", highlight=False, markup=False)
-        console.print(_matrix(tables.matrix(lookups)))
+        console.print(_matrix(lookups))
     for result in record.results:
         if result.status != "passed":
             status = Text(result.status, _STYLES[result.status])
@@ -111,8 +109,11 @@ def _show_changes(console: Console, record: Record) -> None:
         console.print(f"and {len(differing) - _SHOWN} more, in results.json", highlight=False)
 
 
-def _matrix(matrix: pd.DataFrame) -> Table:
+def _matrix(lookups: pd.DataFrame) -> Table:
     """Return what the engines said of one image: a row an engine, a column a rule."""
+    from kitref import tables  # noqa: PLC0415 - slow to import, and progress needs no pandas
+
+    matrix = tables.matrix(lookups)
     rules = list(matrix.columns[len(tables.ENGINE) :])
     table = Table("engine", "version", "store", *(f"rule {rule}" for rule in rules))
     for row in matrix.to_dict("records"):
