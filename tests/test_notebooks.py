@@ -160,7 +160,7 @@ def test_an_offline_notebook_is_kept_with_its_outputs(notebook: Path) -> None:
     code = [cell for cell in content_of(notebook)["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     shown = json.dumps([cell["outputs"] for cell in code])
-    for never in ("/tmp/", "/home/", "/work/", "Traceback"):  # noqa: S108 - not to be found
+    for never in (f"{NOTEBOOKS.parent}/", "/tmp/", "/home/", "Traceback"):  # noqa: S108 - not to be found
         assert never not in shown
 
 
@@ -177,6 +177,30 @@ def test_the_title_is_a_question_with_its_answer_under_it(notebook: Path) -> Non
     assert title.startswith("# ")
     assert title.endswith("?")
     assert 1 <= len(answer.splitlines()) <= 3
+
+
+@notebooks
+def test_it_ends_with_what_was_checked_what_was_skipped_and_the_versions(notebook: Path) -> None:
+    title, _, words = cells_of(notebook, "markdown")[-1][0].partition("\n\n")
+    assert title == "## What was checked, what was skipped, versions"
+    assert words
+    last = content_of(notebook)["cells"][-1]
+    assert last["id"] == "versions"
+    assert "kitref {kitref.__version__}, Python {platform.python_version()}" in "".join(
+        last["source"]
+    )
+
+
+@notebooks
+def test_a_picture_is_shown_as_svg_with_its_words(notebook: Path) -> None:
+    for cell in content_of(notebook)["cells"]:
+        source = "".join(cell["source"])
+        if "picture.draw" not in source:
+            continue
+        assert "SVG(picture.svg(" in source.splitlines()[-1]
+        assert "alt=" in source
+        for output in cell["outputs"]:
+            assert 'role="img" aria-label="' in "".join(output["data"]["image/svg+xml"])
 
 
 @notebooks

@@ -76,6 +76,14 @@ def test_a_run_and_what_it_writes(tmp_path: Path) -> None:
         ("04-linuxkit-build.ipynb", "passed"),
         ("04-linuxkit-build.ipynb", "passed"),
     ]
+    cells = [
+        cell
+        for notebook in (latest / "notebooks").iterdir()
+        for cell in json.loads(notebook.read_text())["cells"]
+        if "picture.draw" in "".join(cell["source"])
+    ]
+    assert len(cells) == 4
+    assert all("image/svg+xml" in cell["outputs"][-1]["data"] for cell in cells)
     # Every answer of the classes that were asked is the baseline's; the others were not asked.
     assert set(record["baseline"]) == {"same", "not-asked"}
     assert record["baseline"]["same"] > 1000

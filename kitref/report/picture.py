@@ -115,6 +115,20 @@ def draw_shares(counts: pd.DataFrame, *, title: str, labels: Mapping[str, str]) 
     return figure
 
 
+def shares_in_words(counts: pd.DataFrame, *, title: str) -> str:
+    """Say what a picture of shares shows, for those who do not see it.
+
+    Args:
+        counts: What was drawn.
+        title: The picture's title.
+    """
+    total = counts.iloc[-1]
+    shares = (
+        f"{rule} {_percent(total[rule] / max(total['names'], 1))}" for rule in total.index[1:]
+    )
+    return f"{title} Of {total['names']} names in {len(counts) - 1} families: {', '.join(shares)}."
+
+
 def svg(figure: Figure, *, alt: str) -> str:
     """Return a figure as SVG for a notebook, the same text for the same data.
 
@@ -129,7 +143,8 @@ def svg(figure: Figure, *, alt: str) -> str:
         _write(figure, sink, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         _, start, rest = sink.getvalue().partition("<svg ")
     attributes, end, body = rest.partition(">")
-    words = f'role="img" aria-label={quoteattr(alt)}'
+    # No wider than the page, so that no column is out of view.
+    words = f'role="img" aria-label={quoteattr(alt)} style="max-width:100%;height:auto"'
     return f"{start}{words} {attributes}{end}\n <title>{escape(alt)}</title>{body}"
 
 

@@ -44,3 +44,16 @@ def test_the_picture_says_it_in_words_and_always_the_same(tmp_path: Path) -> Non
         assert said in text
     assert "two engines" in text
     assert text == (tmp_path / "two.svg").read_text()
+
+
+def test_shares_are_said_in_words_and_no_column_is_out_of_view() -> None:
+    counts = pd.DataFrame(
+        {"names": [3, 1, 4], "old": [3, 0, 3], "fixed": [0, 0, 0]}, index=["port", "user", "all"]
+    )
+    said = picture.shares_in_words(counts, title="Wrong?")
+    assert said == "Wrong? Of 4 names in 2 families: old 75 %, fixed 0 %."
+    drawn = picture.svg(picture.draw_shares(counts, title="Wrong?", labels={}), alt=said)
+    element = drawn[drawn.index("<svg") :].partition(">")[0]
+    assert f'role="img" aria-label="{said}"' in element
+    assert 'style="max-width:100%;height:auto"' in element
+    assert f"<title>{said}</title>" in drawn
