@@ -52,3 +52,10 @@ def test_the_conda_environment_is_the_projects_own() -> None:
 def test_the_changelog_names_the_version_or_what_is_to_come() -> None:
     headings = re.findall(r"^## \[(.+?)\]", (CLONE / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] in ("Unreleased", PROJECT["version"])
+
+
+def test_every_file_of_data_says_where_it_is_from() -> None:
+    data = CLONE / "kitref" / "data"
+    titles = re.findall(r"^## (.+)", (data / "README.md").read_text(), re.MULTILINE)
+    files = {path.name for path in data.iterdir() if path.is_file()} - {"README.md"}
+    assert {name for title in titles for name in title.split(", ")} == files

@@ -168,3 +168,17 @@ def test_each_case_on_the_page_is_a_finding_of_the_record(name: str) -> None:
         else:
             for part, value in re.findall(r"(domain|path|tag) `([^`…]+)", gives):
                 assert f"{part}={value}" in finding["given"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "refuses"), [pytest.param("podman", 57, id="podman"),
+                             pytest.param("containerd", 85, id="containerd")],
+)  # fmt: skip
+def test_the_page_says_how_many_valid_names_a_profile_has_refused(
+    profile: str, refuses: int
+) -> None:
+    valid = [case for case in corpus.load() if case.status != "invalid"]
+    expected = [conformance.profile(profile).expect(case, False) for case in valid]
+    assert sum(each is not None and each.parts is None for each in expected) == refuses
+    assert len(valid) == 606
+    assert re.search(rf"refuses {refuses} (of the 606 valid names|that name no host)", PAGE)
