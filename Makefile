@@ -46,6 +46,7 @@ lock: ## pin what pyproject.toml allows today; run it with the oldest Python the
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -e '.[kit,columns,cluster,test]'
 	$(BIN)/python -m pip freeze --exclude-editable --all | grep -vE '^(pip|setuptools|wheel)==' > requirements.lock
+	@touch $(READY) # it has what the new lock says
 
 clean: ## remove the virtual environment, the last run and the kit's cache
 	-$(BIN)/kitref engines stop --all

@@ -19,6 +19,7 @@ REQUIREMENTS = [
     Requirement(line)
     for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     for line in group
+    if line != "kitref[engines]"  # its own: one extra that has another in it
 ]
 LOCK = dict(
     line.split("==") for line in (CLONE / "requirements.lock").read_text().splitlines() if line
