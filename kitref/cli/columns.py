@@ -57,7 +57,7 @@ def expand_file(
       10000000 names: 9798214 valid, 201786 invalid, 4914113 changed
     \b
     Exit codes: 0 all names are valid, 1 there are invalid ones; with both, all is written.
-    2 a file that cannot be read or written, 3 no cluster.
+    2 a file that cannot be read or written, 3 no cluster, 4 a crash.
     """  # noqa: D301 - click's mark
     import json
 

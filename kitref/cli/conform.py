@@ -10,6 +10,8 @@ import click
 from kitref import errors
 from kitref.cli import ends
 
+_IMPORT_SECONDS = 60
+
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.option(
@@ -76,14 +78,13 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
     from pathlib import Path
 
     from kitref import conformance, corpus, engines, runs
-    from kitref.conformance import runner
     from kitref.report import conformance as said
     from kitref.report import terminal
 
     ends.end_on_sigterm()
     if bool(command) == bool(function):
         raise click.UsageError("give a command after --, or a function with --python")
-    adapter = list(command) if command else runner.in_process(function or "")
+    adapter = list(command) if command else _calling(function or "")
     profile = conformance.profile(name)
     cases = corpus.load(file)
     ids = {case.id for case in cases}
@@ -126,3 +127,27 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
     else:
         said.show(record)
     click.get_current_context().exit(record.exit_code)
+
+
+def _calling(function: str) -> list[str]:
+    """Return the command that calls a function, after a first start without a question."""
+    import subprocess
+
+    from kitref.conformance import runner
+
+    command = runner.in_process(function)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # of one that hangs the run says so
+        tried = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_IMPORT_SECONDS,
+        )
+        if tried.returncode:
+            last = tried.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise errors.UsageError(
+                f"--python {function} cannot be had: {last or f'it ended with {tried.returncode}'}",
+                remedy="name it as module:function; modules here are found too",
+            )
+    return command

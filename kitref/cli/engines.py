@@ -29,7 +29,12 @@ def engines() -> None:
 @engines.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def list_engines(as_json: bool) -> None:
-    """List the private engines, those that run, and your own."""
+    """List the private engines, those that run, and your own.
+
+    \b
+    Example:
+      kitref engines list
+    """  # noqa: D301 - click's mark
     import json
 
     from kitref.engines import sweep

@@ -113,7 +113,8 @@ def main(ctx: click.Context) -> None:
 
     \b
     Exit codes: 0 all as expected, 1 a finding (such as an invalid name),
-    2 wrong usage, 3 no engine, 4 a crash.
+    2 wrong usage, 3 no engine, 4 a crash; 130 after Ctrl-C, 141 when nobody
+    reads the output, 143 after SIGTERM. NO_COLOR=1 takes the colours away.
     """  # noqa: D301 - click's mark
     if os.environ.get("NO_COLOR"):
         ctx.color = False  # by default click looks whether it writes to a terminal

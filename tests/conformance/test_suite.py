@@ -191,7 +191,8 @@ def _conform(*arguments: str) -> subprocess.CompletedProcess[str]:
                      id="output"),
         pytest.param(["--", "/nowhere/adapter"], 2, "cannot be started", id="no-such-command"),
         pytest.param(["--case", BASTION.id, "--", "false"], 4, "crash", id="crash"),
-        pytest.param(["--case", BASTION.id, "--python", "nowhere:f"], 4, "nowhere", id="module"),
+        pytest.param(["--python", "nowhere:f"], 2, "No module named 'nowhere'", id="module"),
+        pytest.param(["--python", "kitref:nosuch"], 2, "no attribute 'nosuch'", id="function"),
     ],
 )  # fmt: skip
 def test_the_command(arguments: list[str], exit_code: int, shows: str) -> None:
