@@ -182,3 +182,5 @@ def test_the_page_says_how_many_valid_names_a_profile_has_refused(
     assert sum(each is not None and each.parts is None for each in expected) == refuses
     assert len(valid) == 606
     assert re.search(rf"refuses {refuses} (of the 606 valid names|that name no host)", PAGE)
+    notebook = (Path(__file__).parents[2] / "notebooks" / "06-conformance.ipynb").read_text("utf-8")
+    assert re.search(rf"refuses? {refuses} (of these 606 names|that name)", notebook)
