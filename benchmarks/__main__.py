@@ -6,10 +6,9 @@ each turn: a machine that is busy for a while is busy for both.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -17,29 +16,29 @@ import sys
 import tempfile
 import time
 import venv
-from dataclasses import asdict, dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import pyarrow as pa
-from rich.console import Console
+import pyarrow.parquet as pq
 
 import kitref
 from benchmarks import lookups, names, peers
-from kitref import columns, errors
+from benchmarks.figures import Figures, say
+from kitref import columns, corpus, errors
 from kitref.engines import places, private
 from kitref.oracle import go
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from kitref.engines import Engine
 
 HERE: Final = Path(__file__).parent
-REPORT: Final = HERE.parent / "reports" / "bench.md"
+CLONE: Final = HERE.parent
+REPORT: Final = CLONE / "reports" / "bench.md"
 PYTHON_PEERS: Final = {
     "docker_image_py": "docker-image-py",
     "oras": "oras",
@@ -49,29 +48,9 @@ PYTHON_PEERS: Final = {
 }
 SINGLE_NAMES: Final = 50_000  # how often a single name is asked for in a turn
 SAMPLE: Final = 300_000  # how many of a column's names the peers that go one by one are given
-
-say = Console(stderr=True).print
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One ratio.
-
-    Attributes:
-        group: What is measured, in words; a table of the report.
-        subject: Who does it, or on what.
-        ratio: The median ratio to what the group compares with.
-        took: The median of the subject's own time, in the group's unit.
-        goal: What the ratio has to be, such as ``<= 0.5``; empty where nothing is asked.
-        met: Whether it is; None where nothing is asked.
-    """
-
-    group: str
-    subject: str
-    ratio: float
-    took: float
-    goal: str = ""
-    met: bool | None = None
+FILES: Final = 8  # of a folder
+MATRIX: Final = 200  # names of a matrix; the look-ups are some ten times as many
+EXCEPTION: Final = "an exception in Python, and nothing else"
 
 
 class Bench:
@@ -83,76 +62,72 @@ class Bench:
     """
 
     def __init__(self, turns: int, folder: Path) -> None:
-        self.turns = turns
+        self.figures = Figures(turns)
         self.folder = folder
-        self.figures: list[Figure] = []
-        self.missing: dict[str, str] = {}
-        self.versions: dict[str, str] = {}
-        self.go = self._go()
-        self.python = self._python()
 
-    def compare(
-        self,
-        group: str,
-        base: Callable[[], float],
-        subjects: Mapping[str, Callable[[], float]],
-        goals: Mapping[str, str],
-        *,
-        times_faster: bool = False,
-    ) -> None:
-        """Measure subjects and what they are compared with in turns, and keep the ratios."""
-        taken: dict[str, list[tuple[float, float]]] = {subject: [] for subject in subjects}
-        for turn in range(self.turns):
-            for subject, measure in subjects.items():
-                say(f"turn {turn + 1}: {group}: {subject}", style="dim", highlight=False)
-                try:
-                    taken[subject].append((base(), measure()))
-                except (subprocess.CalledProcessError, ValueError) as error:
-                    self.missing[subject] = str(error)[:200]
-        for subject, pairs in taken.items():
-            if pairs:
-                ratio = statistics.median(b / s if times_faster else s / b for b, s in pairs)
-                goal = goals.get(subject, goals.get("", ""))
-                self.figures.append(
-                    Figure(
-                        group=group,
-                        subject=subject,
-                        ratio=ratio,
-                        took=statistics.median(took for _, took in pairs),
-                        goal=goal,
-                        met=_holds(ratio, goal) if goal else None,
-                    )
-                )
+    @property
+    def turns(self) -> int:
+        """How many turns."""
+        return self.figures.turns
+
+    # What is measured.
+
+    def start(self) -> None:
+        """Measure what the start of the kit costs."""
+        hello = "import click; click.command()(lambda: click.echo('alpine'))()"
+        subject = "kitref expand alpine"
+        self.figures.compare(
+            f"{subject}: time, in that of a click program that prints a word",
+            "ms",
+            partial(_start, "-c", hello),
+            {subject: partial(_start, "-m", "kitref", "expand", "alpine")},
+            {subject: "<= 1.3"},
+        )
+        more = [_start("-c", "import kitref") - _start("-c", "pass") for _ in range(self.turns)]
+        group = "import kitref: what it takes more than the bare interpreter"
+        self.figures.keep(group, "ms", "import kitref", statistics.median(more), "<= 30")
+
+    def hostile(self) -> None:
+        """Measure a name of 10 MB against one of 1 MB: ten times as long, if it is linear."""
+
+        def refused(megabytes: int, unit: str) -> float:
+            text = unit * (megabytes * 1_000_000 // len(unit)) + "!"
+            return peers.one_by_one(kitref.expand, [text]) / 1e6
+
+        for unit in ("a-", "a/", "a.", "a:"):
+            self.figures.compare(
+                f"a name of 10 MB out of {unit!r}: time, in that of 1 MB",
+                "ms",
+                partial(refused, 1, unit),
+                {"kitref, expand": partial(refused, 10, unit)},
+                {"kitref, expand": "<= 20"},
+            )
 
     def one_name(self) -> None:
-        """Measure single names, by kind, against Go."""
-        if self.go is None:
-            return
+        """Measure single names, by kind."""
         ways: dict[str, tuple[Callable[[str], object], str]] = {
-            "expand": (kitref.expand, "<= 0.5"),
-            "expand with tag": (lambda name: kitref.expand(name, with_tag=True), "<= 0.5"),
-            "parse and canonical": (lambda name: kitref.parse(name).canonical, "<= 1"),
+            "kitref, expand": (kitref.expand, "<= 0.5"),
+            "kitref, expand with tag": (lambda name: kitref.expand(name, with_tag=True), "<= 0.5"),
+            "kitref, parse and canonical": (lambda name: kitref.parse(name).canonical, "<= 1"),
         }
         for kind, some in names.SINGLE.items():
             many = some * (SINGLE_NAMES // len(some))
             subjects = {
-                f"kitref, {way}": partial(peers.one_by_one, answer, many)
-                for way, (answer, _) in ways.items()
+                way: partial(peers.one_by_one, answer, many) for way, (answer, _) in ways.items()
             } | {
                 PYTHON_PEERS[peer]: partial(self._peer, peer, many)
                 for peer in ("docker_image_py", "oras", "docker")
-                if PYTHON_PEERS[peer] in self.versions
+                if self._has(peer)
             }
-            goals = {f"kitref, {way}": goal for way, (_, goal) in ways.items()}
-            self.compare(
-                f"one name, {kind}: time, in Go's (ns)",
-                partial(self._go_time, many),
-                subjects,
-                goals,
-            )
+            if kind.startswith("invalid"):
+                subjects[EXCEPTION] = partial(peers.one_by_one, _refuse, many)
+            base, whose = self._base(many)
+            goals = {way: goal for way, (_, goal) in ways.items()} if self.go else {}
+            group = f"one name, {kind}: time, in that of {whose}"
+            self.figures.compare(group, "ns", base, subjects, goals)
 
     def column(self, count: int) -> None:
-        """Measure a column of distinct names against one thread of Go."""
+        """Measure a column of distinct names."""
         say(f"making {count} names", style="dim")
         given = names.column(count)
         sample = given[:SAMPLE].to_pylist()
@@ -166,102 +141,138 @@ class Bench:
         )
         columns.expand(given[:1000])  # compiled
         columns.parse(given[:1000])
+        expand = "kitref.columns.expand"
         subjects: dict[str, Callable[[], float]] = {
-            "kitref.columns.expand": lambda: _each(lambda: columns.expand(given), count),
-            "kitref.columns.expand, rule v1.0.1": lambda: _each(
-                lambda: columns.expand(given, "v1.0.1"), count
-            ),
+            expand: lambda: _each(lambda: columns.expand(given), count),
+            f"{expand}, rule v1.0.1": lambda: _each(lambda: columns.expand(given, "v1.0.1"), count),
             "kitref.columns.parse": lambda: _each(lambda: columns.parse(given), count),
-            "kitref.columns.expand, dictionary of 1000": lambda: _each(
+            f"{expand}, dictionary of 1000": lambda: _each(
                 lambda: columns.expand(repeated), len(repeated)
             ),
             "a loop over kitref.expand": lambda: peers.one_by_one(kitref.expand, sample),
+        } | {
+            PYTHON_PEERS[peer]: partial(self._peer, peer, [], f"{file}")
+            for peer in ("duckdb", "polars")
+            if self._has(peer)
         }
-        for peer in ("duckdb", "polars"):
-            if PYTHON_PEERS[peer] in self.versions:
-                subjects[PYTHON_PEERS[peer]] = partial(self._peer, peer, [], file)
-        group = f"{count:,} distinct names: throughput, in that of one thread of Go (ns a name)"
-        if self.go:
-            goals = {"kitref.columns.expand": ">= 30"}
-            self.compare(group, lambda: self._go_time(sample), subjects, goals, times_faster=True)
-        self.compare(
-            "memory of a column's expansion, in that of the column (bytes a name)",
+        base, whose = self._base(sample)
+        group = f"{count:,} distinct names: throughput, in that of {whose}"
+        goals = {expand: ">= 30"} if self.go else {}
+        self.figures.compare(group, "ns a name", base, subjects, goals, times_faster=True)
+        self.figures.compare(
+            "memory of a column's expansion, in that of the column",
+            "bytes a name",
             lambda: given.nbytes / count,
-            {"kitref.columns.expand": lambda: _memory(file) / count},
-            {"": "<= 3"},
+            {expand: lambda: _memory(file) / count},
+            {expand: "<= 3"},
         )
 
-    def hostile(self) -> None:
-        """Measure a name of 10 MB against one of 1 MB: ten times as long, if it is linear."""
+    def files(self, count: int) -> None:
+        """Measure a folder of Parquet files, by one process and by two workers."""
+        say(f"writing {count} names", style="dim")
+        given = names.column(count)
+        source, out = self.folder / "in", self.folder / "out"
+        source.mkdir()
+        each = count // FILES
+        for at in range(FILES):
+            pq.write_table(pa.table({"name": given[at * each : (at + 1) * each]}),
+                           source / f"{at}.parquet", compression="zstd")  # fmt: skip
 
-        def refused(megabytes: int, unit: str) -> Callable[[], float]:
-            text = unit * (megabytes * 1_000_000 // len(unit)) + "!"
-            return lambda: peers.one_by_one(kitref.expand, [text]) / 1e6
+        def expanded(*options: str) -> float:
+            shutil.rmtree(out, ignore_errors=True)
+            command = (sys.executable, "-m", "kitref", "expand-file", f"{source}", f"{out}")
+            return _each(lambda: _output([*command, *options], []), count)
 
-        for unit in ("a-", "a/", "a.", "a:"):
-            self.compare(
-                f"a name of 10 MB out of {unit!r}: time, in that of 1 MB (ms)",
-                refused(1, unit),
-                {"kitref, expand": refused(10, unit)},
-                {"": "<= 20"},
-            )
+        def cluster(workers: int) -> float:
+            from distributed import Client, LocalCluster  # noqa: PLC0415 - slow to import
 
-    def start(self) -> None:
-        """Measure what the start of the kit costs."""
+            local = LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None,
+                local_directory=f"{self.folder}",
+            )  # fmt: skip
+            with local, Client(local) as client:
+                client.wait_for_workers(workers)
+                return expanded("--scheduler", local.scheduler_address)
 
-        def run(*command: str) -> Callable[[], float]:
-            def took() -> float:
-                times = []
-                for _ in range(9):
-                    start = time.perf_counter()
-                    subprocess.run([sys.executable, *command], check=True, capture_output=True)
-                    times.append((time.perf_counter() - start) * 1e3)
-                return min(times)
-
-            return took
-
-        hello = "import click; click.command()(lambda: click.echo('alpine'))()"
-        self.compare(
-            "kitref expand alpine: time, in that of a click program that prints a word (ms)",
-            run("-c", hello),
-            {"kitref expand alpine": run("-m", "kitref", "expand", "alpine")},
-            {"": "<= 1.3"},
+        subjects: dict[str, Callable[[], float]] = {
+            "kitref expand-file": expanded,
+            "kitref expand-file, two Dask workers": partial(cluster, 2),
+        }
+        if self._has("duckdb"):
+            parts = (f"{source}/*.parquet", f"{self.folder / 'duckdb.parquet'}")
+            subjects["duckdb"] = partial(self._peer, "duckdb_files", [], *parts)
+        base, whose = self._base(given[:SAMPLE].to_pylist())
+        self.figures.compare(
+            f"{FILES} Parquet files of {each:,} names, read, expanded and written:"
+            f" throughput, in that of {whose}, which reads and writes none",
+            "ns a name",
+            base,
+            subjects,
+            {},
+            times_faster=True,
         )
-        bare, full = [], []
-        for _ in range(self.turns):
-            bare.append(run("-c", "pass")())
-            full.append(run("-c", "import kitref")())
-        more = statistics.median(f - b for f, b in zip(full, bare, strict=True))
-        group = "import kitref: milliseconds more than the bare interpreter"
-        self.figures.append(
-            Figure(group=group, subject="import kitref", ratio=more, took=statistics.median(full),
-                   goal="<= 30", met=more <= 30)  # noqa: PLR2004 - the issue's figure
-        )  # fmt: skip
 
     def lookups(self, count: int = 1000) -> None:
-        """Measure what the kit's look-ups take beside a client that does nothing but ask."""
-        newest = {spec.store: spec for spec in private.specs()}
-        for spec in newest.values():
+        """Measure look-ups beside a client that only asks, and the kit's share of a matrix."""
+        newest = {spec.store: spec for spec in private.specs()}.values()
+        images = corpus.taggable()[:MATRIX]
+        share = "look-ups of a matrix, one after the other: the kit's own share of the time"
+        spent = waited = 0.0
+        for spec in private.specs():
             try:
-                with private.running(spec) as engine, lookups.tagged(engine, count) as asked:
-                    self.versions[spec.title] = engine.version
-                    self.compare(
-                        f"{count:,} look-ups on {spec.title}: time, in that of a bare client"
-                        " (ms a look-up)",
-                        lambda engine=engine, asked=asked: (
-                            lookups.bare(engine, asked) / count * 1e3
-                        ),
-                        {
-                            f"kitref, {width} at a time": partial(_lookups, engine, asked, width)
-                            for width in (1, 2, 4, 8)
-                        },
-                        {"kitref, 1 at a time": "<= 1.1"},
-                    )
+                with private.running(spec) as engine:
+                    self.figures.versions[spec.title] = engine.version
+                    if spec in newest:
+                        self._one_engine(engine, count)
+                    say(f"{share}: {spec.title}", style="dim", highlight=False)
+                    made, own, wall = lookups.matrix(engine, images)
             except errors.EngineUnavailable as error:
-                self.missing[f"look-ups on {spec.title}"] = str(error)
+                self.figures.missing[f"look-ups on {spec.title}"] = str(error)
+                continue
+            spent, waited = spent + own, waited + wall
+            subject = f"{spec.title}, {made:,} look-ups"
+            self.figures.keep(share, "%", subject, own / wall * 100)
+        if waited:
+            self.figures.keep(share, "%", "all engines", spent / waited * 100, "<= 10")
 
-    def _go(self) -> Path | None:
-        """Build Go's peer, if it can be had."""
+    def _one_engine(self, engine: Engine, count: int) -> None:
+        with lookups.tagged(engine, count) as asked:
+            self.figures.compare(
+                f"look-ups on {engine.title}, {count:,}: time, in that of a bare client",
+                "ms a look-up",
+                lambda: lookups.bare(engine, asked) / count * 1e3,
+                {
+                    f"kitref, {width} at a time": partial(_lookups, engine, asked, width)
+                    for width in (1, 2, 4, 8)
+                },
+                {},
+            )
+
+    def run(self) -> None:
+        """Measure a whole regression against what no order of work can save."""
+        out = self.folder / "latest"
+        wall, least = [], []
+        for turn in range(min(self.turns, 3)):
+            say(f"turn {turn + 1}: kitref regress", style="dim")
+            command = [sys.executable, "-m", "kitref", "regress", "--json", "--output", f"{out}"]
+            done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=False)
+            if done.returncode:
+                self.figures.missing["kitref regress"] = done.stderr.strip()[-200:]
+                return
+            profile = json.loads(done.stdout)["profile"]
+            wall.append(profile["seconds"])
+            least.append(profile["unavoidable"])
+        ratio = statistics.median(w / u for w, u in zip(wall, least, strict=True))
+        group = "a whole regression: wall time, in that of what cannot be avoided"
+        took = statistics.median(wall)
+        self.figures.keep(group, "s", "kitref regress", took, ratio=ratio)
+        self.figures.keep(group, "s", "the goal: seconds on two cores", took, "<= 60")
+
+    # What it is measured against.
+
+    @functools.cached_property
+    def go(self) -> Path | None:
+        """Go's peer, built; None if it cannot be had."""
         try:
             oracle = go.build(lambda step, _share: say(f"Go: {step}", style="dim"))
             workshop = self.folder / "go"
@@ -269,49 +280,63 @@ class Bench:
             shutil.copy(HERE / "main.go", workshop)
             go.run_go(oracle.tree, workshop, "go", "build", "-o", "bench", "main.go")
         except errors.EngineUnavailable as error:
-            self.missing["Go"] = str(error)
+            self.figures.missing["Go"] = str(error)
             return None
-        self.versions["Go"] = oracle.title
+        self.figures.versions["Go"] = oracle.title
         return workshop / "bench"
 
-    def _go_time(self, some: list[str]) -> float:
-        return float(_output([f"{self.go}"], some))
+    def _base(self, some: list[str]) -> tuple[Callable[[], float], str]:
+        """Return what names are measured against, and in words whose it is."""
+        if self.go is None:
+            return partial(peers.one_by_one, kitref.expand, some), "a loop over kitref.expand"
+        return lambda: float(_output([f"{self.go}"], some)), "one thread of Go"
 
-    def _python(self) -> Path:
-        """Install Python's peers into a virtual environment in the kit's cache."""
+    @functools.cached_property
+    def python(self) -> Path:
+        """Python's peers, in a virtual environment in the kit's cache."""
         home = places.cache() / "bench"
         python = home / "bin" / "python"
         try:
             if not python.exists():
                 venv.create(home, with_pip=True)
-            install = [
-                f"{python}",
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ]
+            pip = [f"{python}", "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
             for package in ("pyarrow", *PYTHON_PEERS.values()):
                 say(f"installing {package}", style="dim")
                 try:
-                    _output([*install, package], [])
+                    _output([*pip, package], [])
                 except subprocess.CalledProcessError as error:
-                    self.missing[package] = error.stderr.strip()[-200:]
+                    self.figures.missing[package] = error.stderr.strip()[-200:]
                     continue
                 code = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
-                self.versions[package] = _output([f"{python}", "-c", code, package], []).strip()
+                version = _output([f"{python}", "-c", code, package], [])
+                self.figures.versions[package] = version.strip()
         except (OSError, subprocess.CalledProcessError) as error:
-            self.missing["Python's peers"] = f"no virtual environment ({error})"
+            self.figures.missing["Python's peers"] = f"no virtual environment ({error})"
         return python
 
-    def _peer(self, peer: str, some: list[str], file: Path | None = None) -> float:
-        command = [f"{self.python}", f"{HERE / 'peers.py'}", peer, *([f"{file}"] if file else [])]
-        return float(_output(command, some))
+    def _has(self, peer: str) -> bool:
+        return self.python.exists() and PYTHON_PEERS[peer] in self.figures.versions
+
+    def _peer(self, peer: str, some: list[str], *files: str) -> float:
+        return float(_output([f"{self.python}", f"{HERE / 'peers.py'}", peer, *files], some))
 
 
 def _lookups(engine: Engine, asked: list[str], width: int) -> float:
     return lookups.kit(engine, asked, width) / len(asked) * 1e3
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
+
+
+def _start(*command: str) -> float:
+    """Return the milliseconds of an interpreter's whole life: the best of nine."""
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        times.append((time.perf_counter() - start) * 1e3)
+    return min(times)
 
 
 def _each(work: Callable[[], object], count: int) -> float:
@@ -339,71 +364,12 @@ def _output(command: list[str], lines: list[str]) -> str:
     return subprocess.run(command, input=given, check=True, capture_output=True, text=True).stdout
 
 
-def _holds(ratio: float, goal: str) -> bool:
-    sign, number = goal.split()
-    return ratio <= float(number) if sign == "<=" else ratio >= float(number)
-
-
-def _machine() -> dict[str, Any]:
-    """Return what it was measured on; nothing that says whose machine it is."""
-    model = "unknown"
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        model = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
-        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GiB",
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-
-
-def _report(bench: Bench, turns: int) -> tuple[str, dict[str, Any]]:
-    """Return the report as a page and as data."""
-    own = {name: metadata.version(name) for name in ("numba", "numpy", "pyarrow")}
-    machine = _machine()
-    lines = [
-        "# How fast it is",
-        "",
-        f"Made by `make bench`: the medians of {turns} turns, in each of which both sides ran.",
-        "",
-        "| on | |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in machine.items()),
-        *(f"| {name} | {value} |" for name, value in (own | bench.versions).items()),
-    ]
-    group = ""
-    for figure in bench.figures:
-        if figure.group != group:
-            group = figure.group
-            title, _, unit = group.rpartition(" (")
-            unit = unit.rstrip(")") if title else "ms"
-            head = f"| | ratio | {unit} | goal | met |"
-            lines += ["", f"## {title or group}", "", head, "|---|---:|---:|---|---|"]
-        met = "" if figure.met is None else ("yes" if figure.met else "**no**")
-        goal = figure.goal.replace("<=", "≤").replace(">=", "≥")
-        row = f"{figure.subject} | {figure.ratio:.2f} | {figure.took:.1f} | {goal} | {met}"
-        lines.append(f"| {row} |")
-    if bench.missing:
-        lines += ["", "## Not measured", ""]
-        lines += [f"- {name}: {why}" for name, why in bench.missing.items()]
-    data = {
-        "machine": machine,
-        "versions": own | bench.versions,
-        "turns": turns,
-        "figures": [asdict(figure) for figure in bench.figures],
-        "missing": bench.missing,
-    }
-    return "\n".join(lines) + "\n", data
-
-
 @click.command()
 @click.option("--turns", default=5, show_default=True, help="How many turns.")
 @click.option("--count", default=10_000_000, show_default=True, help="How many names a column has.")
 @click.option(
     "--only",
-    type=click.Choice(["start", "hostile", "one-name", "column", "look-ups"]),
+    type=click.Choice(["start", "hostile", "one-name", "column", "files", "look-ups", "run"]),
     multiple=True,
     help="What to measure, again for more.  [default: all]",
 )
@@ -411,22 +377,28 @@ def _report(bench: Bench, turns: int) -> tuple[str, dict[str, Any]]:
     "--report", type=click.Path(path_type=Path), default=REPORT, help="The page to write."
 )
 def main(turns: int, count: int, only: tuple[str, ...], report: Path) -> None:
-    """Measure the kit beside its peers, and write the page and, beside it, the same as JSON."""
+    """Measure the kit beside its peers, and write the page and, beside it, the same as JSON.
+
+    \b
+    Example:
+      python -m benchmarks --only one-name --turns 3 --report one-name.md
+    """  # noqa: D301 - click's mark
     with tempfile.TemporaryDirectory(prefix="kitref-bench-") as folder:
         bench = Bench(turns, Path(folder))
-        bench.missing["the run"] = "kitref regress --profile shows it as a time line"
         parts: dict[str, Callable[[], None]] = {
             "start": bench.start,
             "hostile": bench.hostile,
             "one-name": bench.one_name,
-            "column": lambda: bench.column(count),
+            "column": partial(bench.column, count),
+            "files": partial(bench.files, count),
             "look-ups": bench.lookups,
+            "run": bench.run,
         }
         for name in only or parts:
             parts[name]()
-    page, data = _report(bench, turns)
+    page, data = bench.figures.report()
     report.write_text(page, "utf-8")
-    report.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+    report.with_suffix(".json").write_text(json.dumps(data, indent=1) + os.linesep, "utf-8")
     click.echo(page)
 
 

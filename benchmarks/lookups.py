@@ -10,8 +10,9 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from kitref import stores
+from kitref import RULES, stores
 from kitref.engines import staying
+from kitref.engines.matrix import ask_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,6 +59,22 @@ def bare(engine: Engine, names: Sequence[str]) -> float:
     took = time.perf_counter() - start
     connection.close()
     return took
+
+
+def matrix(engine: Engine, images: Sequence[str]) -> tuple[int, float, float]:
+    """Ask for names as every rule makes them, one after the other.
+
+    Args:
+        engine: A private engine.
+        images: The names.
+
+    Returns:
+        How many look-ups that were, the seconds that this process worked, and those of all of it:
+        what it did not work, it waited for the engine.
+    """
+    own, start = time.process_time(), time.perf_counter()
+    _, made = ask_all(engine, images, RULES)
+    return len(made), time.process_time() - own, time.perf_counter() - start
 
 
 def kit(engine: Engine, names: Sequence[str], width: int = 1) -> float:

@@ -21,6 +21,16 @@ REFERENCE = (  # the grammar as a user would write it for an engine without poss
 DOMAIN = r"^(?:localhost|[^/]*[.:A-Z][^/]*)/"
 
 
+def expanded(source: str) -> str:
+    """Return the statement that expands the column `name` of a source of DuckDB's."""
+    return f"""SELECT name, CASE WHEN NOT regexp_full_match(name, '{REFERENCE}') THEN NULL
+        WHEN NOT contains(name, '/') THEN
+          CASE WHEN length(name) = 64 AND regexp_full_match(name, '[a-f0-9]+') THEN NULL
+          ELSE 'docker.io/library/' || name END
+        WHEN regexp_matches(name, '{DOMAIN}') THEN name
+        ELSE 'docker.io/' || name END AS asked FROM {source}"""  # noqa: S608 - nothing of a user's
+
+
 def docker_image_py() -> Callable[[str], object]:
     """Return the normalizer of docker-image-py."""
     from docker_image import reference  # type: ignore[import-not-found]  # noqa: PLC0415
@@ -48,14 +58,15 @@ def duckdb(names: Any) -> Any:  # noqa: ANN401 - Arrow
     import duckdb  # noqa: PLC0415
 
     given = names  # noqa: F841 - DuckDB finds it by its name
-    return duckdb.sql(
-        f"""SELECT CASE WHEN NOT regexp_full_match(name, '{REFERENCE}') THEN NULL
-        WHEN NOT contains(name, '/') THEN
-          CASE WHEN length(name) = 64 AND regexp_full_match(name, '[a-f0-9]+') THEN NULL
-          ELSE 'docker.io/library/' || name END
-        WHEN regexp_matches(name, '{DOMAIN}') THEN name
-        ELSE 'docker.io/' || name END AS asked FROM given"""  # noqa: S608 - nothing of a user's
-    ).to_arrow_table()
+    return duckdb.sql(expanded("given")).to_arrow_table()
+
+
+def duckdb_files(source: str, out: str) -> None:
+    """Expand the column of Parquet files into one, by the same statement."""
+    import duckdb  # noqa: PLC0415
+
+    statement = expanded(f"read_parquet('{source}')")
+    duckdb.sql(f"COPY ({statement}) TO '{out}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def polars(names: Any) -> Any:  # noqa: ANN401
@@ -84,9 +95,19 @@ def one_by_one(answer: Callable[[str], object], names: list[str]) -> float:
     return (time.perf_counter() - start) / len(names) * 1e9
 
 
+def _rows(file: str) -> int:
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    return int(pq.ParquetFile(file).metadata.num_rows)
+
+
 def main(peer: str) -> None:
     """Measure a peer."""
-    if peer in ("duckdb", "polars"):
+    if peer == "duckdb_files":
+        start = time.perf_counter()
+        duckdb_files(*sys.argv[2:])
+        took = (time.perf_counter() - start) / _rows(sys.argv[3]) * 1e9
+    elif peer in ("duckdb", "polars"):
         import pyarrow as pa  # noqa: PLC0415
 
         names = pa.ipc.open_file(pa.memory_map(sys.argv[2])).read_all()

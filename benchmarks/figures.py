@@ -1,0 +1,191 @@
+"""Ratios, measured in turns, and the page that shows them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import statistics
+import subprocess
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+
+from kitref import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+say = Console(stderr=True).print
+
+NOTES: Final = {
+    "one name, invalid: upper case": "Go refuses such a name before it parses it, in less time than"
+    " Python takes to raise and catch an exception, whatever it does besides: the last row does"
+    " nothing else. Tried: a class whose `__init__` is written in C, the fault worked out only when"
+    " it is read, one pattern instead of two with a split before them.",
+    "one name, invalid: image ID": "The same: two thirds of it are the exception.",
+    "look-ups": "A client in Python that does nothing but ask takes half of this itself, most of it"
+    " to read the answer's headers. Tried: the Engine API's own client (four times as long: it"
+    " opens a connection a name), its transports behind `requests` (twice as long), and"
+    " behind urllib3, which is what stands.",
+}
+"""What to say of a goal that is not met, by the beginning of its table's title."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One ratio.
+
+    Attributes:
+        group: What is measured, in words; a table of the page.
+        unit: The unit of `took`.
+        subject: Who does it, or on what.
+        ratio: The median ratio to what the group compares with; None where it is no ratio.
+        took: The median of the subject's own figure.
+        goal: What the ratio (or the figure, where it is none) has to be, such as ``<= 0.5``; empty
+            where nothing is asked.
+        met: Whether it is; None where nothing is asked.
+    """
+
+    group: str
+    unit: str
+    subject: str
+    ratio: float | None
+    took: float
+    goal: str = ""
+    met: bool | None = None
+
+
+class Figures:
+    """What was measured, with what could not be.
+
+    Args:
+        turns: How many turns.
+
+    Attributes:
+        all: The figures.
+        missing: What could not be measured, and why.
+        versions: What was measured, and in which version.
+    """
+
+    def __init__(self, turns: int) -> None:
+        self.turns = turns
+        self.all: list[Figure] = []
+        self.missing: dict[str, str] = {}
+        self.versions: dict[str, str] = {}
+
+    def compare(
+        self,
+        group: str,
+        unit: str,
+        base: Callable[[], float],
+        subjects: Mapping[str, Callable[[], float]],
+        goals: Mapping[str, str],
+        *,
+        times_faster: bool = False,
+    ) -> None:
+        """Measure subjects and what they are compared with in turns, and keep the ratios."""
+        taken: dict[str, list[tuple[float, float]]] = {subject: [] for subject in subjects}
+        for turn in range(self.turns):
+            for subject, measure in subjects.items():
+                say(f"turn {turn + 1}: {group}: {subject}", style="dim", highlight=False)
+                try:
+                    taken[subject].append((base(), measure()))
+                except (subprocess.CalledProcessError, ValueError, errors.KitrefError) as error:
+                    self.missing[f"{group}: {subject}"] = str(error)[:200]
+        for subject, pairs in taken.items():
+            if pairs:
+                ratio = statistics.median(b / s if times_faster else s / b for b, s in pairs)
+                took = statistics.median(took for _, took in pairs)
+                self.keep(group, unit, subject, took, goals.get(subject, ""), ratio=ratio)
+
+    def keep(
+        self,
+        group: str,
+        unit: str,
+        subject: str,
+        took: float,
+        goal: str = "",
+        *,
+        ratio: float | None = None,
+    ) -> None:
+        """Keep a figure, judged by its ratio where it has one."""
+        judged = took if ratio is None else ratio
+        self.all.append(
+            Figure(
+                group=group,
+                unit=unit,
+                subject=subject,
+                ratio=ratio,
+                took=took,
+                goal=goal,
+                met=_holds(judged, goal) if goal else None,
+            )
+        )
+
+    def report(self) -> tuple[str, dict[str, Any]]:
+        """Return the page, and the same as data."""
+        own = {name: metadata.version(name) for name in ("numba", "numpy", "pyarrow")}
+        versions = self.versions | own  # a peer's environment may have others
+        machine = _machine()
+        lines = [
+            "# How fast it is",
+            "",
+            f"Made by `make bench`: medians of {self.turns} turns; both sides ran in each.",
+            "",
+            "| on | |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in (machine | versions).items()),
+        ]
+        for group in dict.fromkeys(figure.group for figure in self.all):
+            lines += _table([figure for figure in self.all if figure.group == group])
+        if self.missing:
+            lines += ["", "## Not measured", ""]
+            lines += [f"- {name}: {why}" for name, why in self.missing.items()]
+        data = {
+            "machine": machine,
+            "versions": versions,
+            "turns": self.turns,
+            "figures": [asdict(figure) for figure in self.all],
+            "missing": self.missing,
+        }
+        return "\n".join(lines) + "\n", data
+
+
+def _table(figures: list[Figure]) -> list[str]:
+    """Return the lines of one table, with what there is to say of a goal that is not met."""
+    group, unit = figures[0].group, figures[0].unit
+    lines = ["", f"## {group}", "", f"| | ratio | {unit} | goal | met |", "|---|---:|---:|---|---|"]
+    for each in figures:
+        ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
+        goal = each.goal.replace("<=", "≤").replace(">=", "≥")
+        met = {None: "", True: "yes", False: "**no**"}[each.met]
+        lines.append(f"| {each.subject} | {ratio} | {each.took:.2f} | {goal} | {met} |")
+    if any(each.met is False for each in figures):
+        lines += [
+            line for name, note in NOTES.items() if group.startswith(name) for line in ("", note)
+        ]
+    return lines
+
+
+def _holds(figure: float, goal: str) -> bool:
+    sign, number = goal.split()
+    return figure <= float(number) if sign == "<=" else figure >= float(number)
+
+
+def _machine() -> dict[str, Any]:
+    """Return what it was measured on; nothing that says whose machine it is."""
+    model = "unknown"
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        model = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GiB",
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
