@@ -7,6 +7,7 @@ is that of its library, go-yaml v3: the first document of a file, no key twice, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from kitref import errors
+from kitref.linuxkit import scalars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +40,6 @@ _VOLUME: Final = re.compile(r"[a-z0-9_-]*")
 _SHOWN: Final = 80  # characters of a text in an error
 _LISTS: Final = ("volumes", "onboot", "onshutdown", "services")
 _PACKAGE: Final = "@pkg:"
-_IMPLICIT: Final = {"null": "null", "bool": "boolean", "int": "integer", "float": "number"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,8 @@ class Name:
         file: The file as it was named; ``<image>`` where there is none.
         line: The line, from 1.
         column: The column in characters, from 1.
+        end_line: The line where it ends, with its quotes.
+        end_column: The column after its last character there.
         section: ``kernel``, ``init``, ``volumes``, ``onboot``, ``onshutdown`` or ``services``.
         source: The line as it stands in the file, for a reader.
     """
@@ -58,6 +61,8 @@ class Name:
     file: str
     line: int
     column: int
+    end_line: int
+    end_column: int
     section: str
     source: str
 
@@ -121,7 +126,16 @@ def load(paths: Iterable[str | os.PathLike[str]], client: Client | None = None) 
 
 def alone(image: str) -> Build:
     """Return the build of one image that stands in no file."""
-    name = Name(text=image, file="<image>", line=1, column=1, section="init", source=image)
+    name = Name(
+        text=image,
+        file="<image>",
+        line=1,
+        column=1,
+        end_line=1,
+        end_column=len(image) + 1,
+        section="init",
+        source=image,
+    )
     return Build(names=(name,))
 
 
@@ -153,29 +167,7 @@ def nitro_yaml(image: str) -> str:
 _NITRO_FOLDERS: Final = ("dev", "run", "sys", "var", "proc", "tmp")
 
 
-def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """Return what go-yaml v3 takes for no text, by the first character of a plain scalar."""
-    number = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-    kinds = (
-        ("merge", "<", "<<"),
-        ("null", "~nN", "~|null|Null|NULL"),
-        ("null", "", ""),
-        ("bool", "tTfF", "true|True|TRUE|false|False|FALSE"),
-        ("int", "-+0123456789", "[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)"),
-        ("float", "-+.0123456789", rf"{number}|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"),
-    )
-    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-    for kind, firsts, pattern in kinds:
-        for first in firsts or [""]:
-            resolver = (f"tag:yaml.org,2002:{kind}", re.compile(rf"(?:{pattern})\Z"))
-            found.setdefault(first, []).append(resolver)
-    return found
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader, in C where it is there."""
-
-    yaml_implicit_resolvers = _resolvers()
+_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is there
 
 
 class _File:
@@ -183,6 +175,7 @@ class _File:
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
+        self.shown = errors.printable(path)
         self.text = text
         self.lines = self.text.splitlines()
         self.mappings: dict[int, dict[str, tuple[yaml.Node, yaml.Node]]] = {}
@@ -190,39 +183,76 @@ class _File:
 
     def compose(self, notes: list[str]) -> yaml.Node | None:
         """Return the first document, the one that LinuxKit reads, as nodes with their places."""
+        loader = _Loader(self.text)
         try:
-            self._measure()
-            loader = _Loader(self.text)
-            try:
-                if not loader.check_node():
-                    return None
-                root: yaml.Node | None = loader.get_node()
-                if loader.check_node():
-                    at = loader.get_node().start_mark
+            loader.get_event()  # of the stream
+            root = self._document(loader)
+            # What LinuxKit does not come to may be no YAML.
+            with contextlib.suppress(yaml.YAMLError):
+                if root is not None and loader.check_event(yaml.DocumentStartEvent):
+                    loader.get_event()
                     notes.append(
-                        f"{self.path}:{at.line + 1}:{at.column + 1}: LinuxKit reads the first"
+                        f"{self.place(loader.peek_event().start_mark)}: LinuxKit reads the first"
                         " document of a file, and passes over this one"
                     )
-            finally:
-                loader.dispose()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self.wrong(mark, f"no YAML: {error.problem or error.context}") from None
         except yaml.YAMLError as error:
             raise self.wrong(None, f"no YAML: {str(error).splitlines()[0]}") from None
+        finally:
+            loader.dispose()
         # An empty file, and one of comments, is a build of nothing.
         return None if root is not None and _kind(root) == "null" else root
 
-    def _measure(self) -> None:
-        """Refuse nesting that no build has, before anything recurses into it."""
-        depth = 0
-        for event in yaml.parse(self.text, Loader=_Loader):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEPTH_LIMIT:
-                raise self.wrong(
-                    event.start_mark, f"nested more than {_DEPTH_LIMIT} deep", remedy="flatten it"
-                )
+    def _document(self, loader: Any) -> yaml.Node | None:  # noqa: ANN401 - the library has no types
+        if not loader.check_event(yaml.DocumentStartEvent):
+            return None
+        begin = loader.get_event()
+        if begin.version not in (None, (1, 1)):
+            raise self.wrong(
+                begin.start_mark, "LinuxKit reads no other YAML than 1.1", remedy="remove %YAML"
+            )
+        root = self._node(loader, {}, 1)
+        loader.get_event()  # the document's end
+        return root
+
+    def _node(self, loader: Any, anchors: dict[str, yaml.Node], depth: int) -> yaml.Node:  # noqa: ANN401
+        """Return the next node.
+
+        PyYAML's own composer refuses an anchor that is set anew, which YAML allows, and gives an
+        alias the place of its anchor. The tag of a scalar is what `scalars.resolve` says.
+        """
+        event = loader.get_event()
+        start, end = event.start_mark, event.end_mark
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in anchors:
+                raise self.wrong(start, f"no YAML: there is no anchor {_shown(str(event.anchor))}")
+            node = anchors[event.anchor]
+            if isinstance(node, yaml.ScalarNode):
+                return yaml.ScalarNode(node.tag, node.value, start, end)
+            return node
+        if depth > _DEPTH_LIMIT:
+            raise self.wrong(start, f"nested more than {_DEPTH_LIMIT} deep", remedy="flatten it")
+        if isinstance(event, yaml.ScalarEvent):
+            try:
+                kind, value = scalars.resolve(event.value, event.tag, plain=not event.style)
+            except ValueError as error:
+                raise self.wrong(start, str(error), remedy="leave the tag out") from error
+            node = yaml.ScalarNode(kind, value, start, end)
+            if event.anchor:
+                anchors[event.anchor] = node
+            return node
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        node = (yaml.MappingNode if mapping else yaml.SequenceNode)(event.tag, [], start, end)
+        if event.anchor:
+            anchors[event.anchor] = node
+        below = []
+        while not loader.check_event(yaml.SequenceEndEvent, yaml.MappingEndEvent):
+            below.append(self._node(loader, anchors, depth + 1))
+        loader.get_event()  # the end of it
+        node.value = list(zip(below[::2], below[1::2], strict=True)) if mapping else below
+        return node
 
     def check(
         self, root: yaml.Node | None, services: dict[str, str], client: Client | None = None
@@ -307,23 +337,25 @@ class _File:
             return self.mappings[id(node)]
         found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        seen: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
+            if not isinstance(key, yaml.ScalarNode) or key.tag not in ("string", "merge"):
+                raise self.wrong(key.start_mark, "a key that is not a text", remedy="quote it")
+            if key.value in seen:
+                raise self.wrong(
+                    key.start_mark,
+                    f"the key {_shown(key.value)} again; it stands already at"
+                    f" {self.place(seen[key.value].start_mark)}",
+                    remedy="keep one of the two",
+                )
+            seen[key.value] = key
+            if key.tag == "merge":
                 for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                     if not isinstance(source, yaml.MappingNode):
                         raise self.wrong(source.start_mark, "'<<' merges mappings only")
                     merged = self.pairs(source) | merged
-                continue
-            if not isinstance(key, yaml.ScalarNode) or _kind(key) != "string":
-                raise self.wrong(key.start_mark, "a key that is not a text", remedy="quote it")
-            if key.value in found:
-                raise self.wrong(
-                    key.start_mark,
-                    f"the key {_shown(key.value)} again; it stands already at"
-                    f" {self.place(found[key.value][0].start_mark)}",
-                    remedy="keep one of the two",
-                )
-            found[key.value] = key, value
+            else:
+                found[key.value] = key, value
         self.mappings[id(node)] = merged | found
         return self.mappings[id(node)]
 
@@ -344,19 +376,21 @@ class _File:
 
     def name(self, node: yaml.Node, section: str) -> Name:
         """Return the name that a scalar holds."""
-        mark = node.start_mark
+        mark, end = node.start_mark, node.end_mark
         return Name(
             text=node.value,
             file=self.path,
             line=mark.line + 1,
             column=mark.column + 1,
+            end_line=end.line + 1,
+            end_column=end.column + 1,
             section=section,
             source=self.lines[mark.line] if mark.line < len(self.lines) else "",
         )
 
     def place(self, mark: yaml.Mark) -> str:
         """Return a place as a compiler writes it."""
-        return f"{self.path}:{mark.line + 1}:{mark.column + 1}"
+        return f"{self.shown}:{mark.line + 1}:{mark.column + 1}"
 
     def wrong(
         self,
@@ -366,7 +400,7 @@ class _File:
         remedy: str = "",
     ) -> errors.BuildFileError:
         """Return the error for a place of the file."""
-        where = self.place(mark) if mark else self.path
+        where = self.place(mark) if mark else self.shown
         return errors.BuildFileError(f"{where}: {what}", remedy=remedy)
 
 
@@ -409,44 +443,46 @@ class _Sizes:
 
 def _content(path: str) -> bytes:
     """Read a regular file up to the limit; nothing else is opened for long, and nothing waits."""
+    shown = errors.printable(path)
     try:
         # Without O_NONBLOCK a FIFO waits for somebody who writes.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(descriptor)
+            kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+            raise errors.BuildFileError(f"{shown}: {kind}", remedy="name a LinuxKit YAML file")
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise errors.BuildFileError(
-            f"{path}: cannot be read ({error.strerror})", remedy="check the name and its rights"
+            f"{shown}: cannot be read ({error.strerror})", remedy="check the name and its rights"
         ) from error
     except ValueError as error:
-        raise errors.BuildFileError(f"{errors.printable(path)}: no name of a file") from error
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
-        raise errors.BuildFileError(f"{path}: {kind}", remedy="name a LinuxKit YAML file")
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read(SIZE_LIMIT + 1)
+        raise errors.BuildFileError(f"{shown}: no name of a file") from error
     if len(content) > SIZE_LIMIT:
         raise errors.BuildFileError(
-            f"{path}: larger than {SIZE_LIMIT >> 20} MiB", remedy="name a LinuxKit YAML file"
+            f"{shown}: larger than {SIZE_LIMIT >> 20} MiB", remedy="name a LinuxKit YAML file"
         )
     return content
 
 
 def _decoded(path: str, content: bytes) -> str:
     """Return the text of a file; LinuxKit's files are UTF-8."""
+    shown = errors.printable(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8", "replace")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise errors.BuildFileError(
-            f"{path}:{line}:{column}: not UTF-8", remedy="save the file as UTF-8"
+            f"{shown}:{line}:{column}: not UTF-8", remedy="save the file as UTF-8"
         ) from error
     if found := _UNPRINTABLE.search(text):
         at = found.start()
         line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
         raise errors.BuildFileError(
-            f"{path}:{line}:{column}: a character that no YAML file has,"
+            f"{shown}:{line}:{column}: a character that no YAML file has,"
             f" {errors.printable(found[0])}",
             remedy="remove it; is this a text file?",
         )
@@ -467,8 +503,7 @@ def _kind(node: yaml.Node) -> str:
         return "array"
     if isinstance(node, yaml.MappingNode):
         return "object"
-    prefix, _, kind = node.tag.rpartition(":")
-    return _IMPLICIT.get(kind, "string") if prefix == "tag:yaml.org,2002" else "string"
+    return "string" if node.tag in ("merge", "other") else str(node.tag)
 
 
 @functools.cache

@@ -143,6 +143,22 @@ def test_files_are_merged_the_last_kernel_counts(tmp_path: Path) -> None:
             [("exit 3", "init", "0.yml:1:8"), ("b", "init", "0.yml:1:50")],
             id="no-tag-executes",
         ),
+        pytest.param(
+            "init: [&a x, &a y, *a]\n",
+            [
+                ("x", "init", "0.yml:1:8"),
+                ("y", "init", "0.yml:1:14"),
+                ("y", "init", "0.yml:1:20"),
+            ],
+            id="an-anchor-set-anew",
+        ),
+        pytest.param("init: [!!binary Zm9v]\n", [("foo", "init", "0.yml:1:8")], id="base-64"),
+        pytest.param(
+            "onboot: [{name: a, image: i, uid: 1e3, oomScoreAdj: 5.0}]\n",
+            [("i", "onboot", "0.yml:1:27")],
+            id="whole-numbers",
+        ),
+        pytest.param("%YAML 1.1\n---\ninit: [a]\n", [("a", "init", "0.yml:3:8")], id="yaml-1.1"),
         pytest.param("init: ['']\n", [("", "init", "0.yml:1:8")], id="empty-name"),
         pytest.param("prefix: rootfs/\ninit: [a]\n", [("a", "init", "0.yml:2:8")], id="prefix"),
     ],
@@ -151,17 +167,64 @@ def test_names(tmp_path: Path, text: str, names: list[tuple[str, str, str]]) -> 
     assert found(load(tmp_path, text)) == names
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["0b_", "-0x_", "0b2", "0x1p3", "0xffffffffffffffffff", "1e999", ".1__1", "._", "2001-13-01"],
+)  # fmt: skip
+def test_text_to_go_yaml(tmp_path: Path, text: str) -> None:
+    assert [name.text for name in load(tmp_path, f"init: [{text}]\n").names] == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        *((text, "integer") for text in ("0X1F", "0B1", "0O7", "-0b1", "1_e5", "+_1", "08", "1__2")),
+        *((text, "integer") for text in ("1.0", "2e3", "9223372036854775807")),
+        *((text, "number") for text in ("1_2.3", ".1_1", "+.5", "-.Inf", ".nan", "1e-3")),
+        *((text, "number") for text in ("9223372036854775808", "99999999999999999999")),
+    ],
+)  # fmt: skip
+def test_a_number_to_go_yaml(tmp_path: Path, text: str, kind: str) -> None:
+    assert f"0.yml:1:8: expected string, got {kind} '{text}'" in said(tmp_path, f"init: [{text}]\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        pytest.param("init: [a/b]\n", (1, 11), id="plain"),
+        pytest.param("init: ['a/b' , c]\n", (1, 13), id="quoted"),
+        pytest.param("init: [&x a/b, c]\n", (1, 14), id="anchored"),
+        pytest.param("init:\n  - >-\n    a/b\n", (4, 1), id="a-block-ends-where-the-next-begins"),
+        pytest.param("init: [a, &x b/c, *x]\n", (1, 9), id="the-first-of-three"),
+    ],
+)
+def test_where_a_name_ends(tmp_path: Path, text: str, ends: tuple[int, int]) -> None:
+    name = load(tmp_path, text).names[0]
+    assert (name.end_line, name.end_column) == ends
+
+
 def test_a_package_is_no_name(tmp_path: Path) -> None:
     build = load(tmp_path, 'init: ["@pkg:./pkg/init", a]\n')
     assert [name.text for name in build.names] == ["a"]
     assert [name.text for name in build.packages] == ["@pkg:./pkg/init"]
 
 
-def test_a_second_document_is_passed_over(tmp_path: Path) -> None:
-    build = load(tmp_path, "init: [a]\n---\ninit: [b]\n")
+@pytest.mark.parametrize(
+    ("more", "places"),
+    [
+        pytest.param("---\ninit: [b]\n", ["3:1"], id="whole"),
+        pytest.param("---\n{{{\n", ["3:1"], id="broken"),
+        pytest.param("...\ngarbage: [\n", [], id="no-document"),
+    ],
+)
+def test_what_follows_the_first_document_is_passed_over(
+    tmp_path: Path, more: str, places: list[str]
+) -> None:
+    build = load(tmp_path, f"init: [a]\n{more}")
     assert [name.text for name in build.names] == ["a"]
-    (note,) = build.notes
-    assert note.startswith(f"{tmp_path}/0.yml:3:1: ")
+    assert [note.partition(": ")[0] for note in build.notes] == [
+        f"{tmp_path}/0.yml:{place}" for place in places
+    ]
 
 
 BOMB = "".join(
@@ -204,6 +267,24 @@ CHAIN = "x0: &x0 {a: b}\n" + "".join(f"x{n}: &x{n} {{<<: *x{n - 1}}}\n" for n in
             "0.yml:2:1: the key 'init' again; it stands already at 0.yml:1:1",
             id="repeated-key",
         ),
+        pytest.param(
+            "onboot: [&a {name: x, image: i}, {<<: *a, <<: *a}]\n",
+            "0.yml:1:43: the key '<<' again; it stands already at 0.yml:1:35",
+            id="merged-twice",
+        ),
+        pytest.param(
+            "onboot: [{name: x, image: i, annotations: {2001-01-01: y}}]\n",
+            "0.yml:1:44: a key that is not a text",
+            id="date-key",
+        ),
+        pytest.param(
+            "onboot: [{name: x, image: i, oomScoreAdj: 99999999999999999999}]\n",
+            "0.yml:1:43: expected integer, got number",
+            id="no-int-of-64-bits",
+        ),
+        pytest.param("init: [!!int a]\n", "0.yml:1:8: a string that is tagged as !!int", id="tag"),
+        pytest.param("init: [!!binary é]\n", "0.yml:1:8: !!binary that is no base64", id="base64"),
+        pytest.param("%YAML 1.2\n---\ninit: [a]\n", "0.yml:1:1: LinuxKit reads no", id="yaml-1.2"),
         pytest.param("1: a\n", "0.yml:1:1: a key that is not a text: quote it", id="number-key"),
         pytest.param("? [a]\n: b\n", "0.yml:1:3: a key that is not a text", id="list-key"),
         pytest.param("<<: [a]\n", "0.yml:1:6: '<<' merges mappings only", id="merge-of-a-text"),
@@ -308,6 +389,8 @@ def test_a_fifo_does_not_hang(tmp_path: Path) -> None:
         pytest.param("/dev/null", "no regular file", id="device"),
         pytest.param("a\0b", "no name of a file", id="nul"),
         pytest.param("loop", "cannot be read (Too many levels of symbolic links)", id="loop"),
+        pytest.param("/proc/self/mem", "/proc/self/mem: cannot be read (Inp", id="read-error"),
+        pytest.param("a\x1b[31m", r"/a\x1b[31m: cannot be read (No such", id="escape-in-its-name"),
     ],
 )
 def test_no_file(tmp_path: Path, name: str, expected: str) -> None:
