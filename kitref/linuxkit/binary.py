@@ -323,7 +323,8 @@ class _Workshop:
             environment["DOCKER_API_VERSION"] = setting.api_version
         if offline:
             proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-            environment |= dict.fromkeys(proxies, _NOWHERE)
+            # A host that is excepted from the proxy would be asked.
+            environment |= dict.fromkeys(proxies, _NOWHERE) | {"NO_PROXY": "", "no_proxy": ""}
             environment["DOCKER_CONFIG"] = f"{self.folder}/no-logins"
         else:
             environment.setdefault("DOCKER_CONFIG", f"{Path.home()}/.docker")

@@ -200,6 +200,7 @@ def test_what_a_run_is_given(
 ) -> None:
     monkeypatch.setenv("LINUXKIT_CACHE", "/somebody's")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
+    monkeypatch.setenv("NO_PROXY", "*")
     stand_in = program(
         tmp_path, f'{{ env; pwd; cat build.yml; echo "ARGS $*"; }} > {tmp_path}/given'
     )
@@ -210,6 +211,7 @@ def test_what_a_run_is_given(
     assert variables["HOME"] == variables["TMPDIR"] != os.environ["HOME"]
     assert "LINUXKIT_CACHE" not in variables
     assert variables["HTTPS_PROXY"].startswith("http://127.0.0.1:")
+    assert variables["NO_PROXY"] == variables["no_proxy"] == ""
     assert not Path(variables["DOCKER_CONFIG"]).exists()
     assert '{"init": ["a\\"b: c"]}' in given
     assert "ARGS -v=2 build --docker --arch" in given
