@@ -34,6 +34,10 @@ class UsageError(KitrefError):
     """An argument or a parameter that cannot be taken; nothing was run."""
 
 
+class EngineAddressError(UsageError):
+    """A text that is no engine's address."""
+
+
 class UnknownRule(UsageError):
     """No rule, release or commit has this name."""
 

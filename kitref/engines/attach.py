@@ -30,23 +30,28 @@ class Address:
     tls: TLSConfig | None = None
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, tls: TLSConfig | None = None) -> Engine:
     """Connect to the engine at a URL.
 
     Args:
         url: As in DOCKER_HOST. With DOCKER_TLS_VERIFY and DOCKER_CERT_PATH set, a ``tcp://``
             address is spoken to over TLS, as the docker command does.
+        tls: The client's certificates, where they are known otherwise.
 
     Returns:
         The engine.
 
     Raises:
         EngineUnavailable: Nothing answers there.
-        UsageError: This is no engine's address.
+        EngineAddressError: This is no engine's address.
     """
     check(url)
     return Engine.connect(
-        url, name=_name(url), source="attached: named by the user", private=False, tls=_tls(url)
+        url,
+        name=_name(url),
+        source="attached: named by the user",
+        private=False,
+        tls=tls or _tls(url),
     )
 
 
@@ -54,12 +59,12 @@ def check(url: str) -> None:
     """Refuse a text that is no engine's address; nothing is asked.
 
     Raises:
-        UsageError: It is none.
+        EngineAddressError: It is none.
     """
     try:
         utils.parse_host(url)
     except docker.errors.DockerException as error:
-        raise errors.UsageError(
+        raise errors.EngineAddressError(
             f"{url!r} is no engine's address ({error})",
             remedy="write it as in DOCKER_HOST: unix:///var/run/docker.sock, tcp://HOST:PORT or"
             " ssh://USER@HOST",
@@ -98,11 +103,14 @@ def addresses() -> Iterator[Address]:
 
     DOCKER_HOST, then the docker command's current context (DOCKER_CONTEXT or its configuration),
     then CONTAINER_HOST of Podman, then the sockets that exist where engines put them.
+
+    Raises:
+        UsageError: The current context is none, or cannot be read.
     """
     if host := os.environ.get("DOCKER_HOST"):
         yield Address(url=host, origin="DOCKER_HOST", tls=_tls(host))
         return
-    context = docker.context.ContextAPI.get_current_context()
+    context = _context(os.environ.get("DOCKER_CONTEXT", ""))
     if context is not None and context.name != "default" and context.Host:
         yield Address(
             url=context.Host, origin=f"docker context {context.name}", tls=context.TLSConfig
@@ -124,6 +132,23 @@ def addresses() -> Iterator[Address]:
     ):
         if socket.is_socket():
             yield Address(url=f"unix://{socket}", origin=f"socket {socket}")
+
+
+def _context(named: str) -> docker.context.Context | None:
+    """Return the context of a name; without one, that of Docker's configuration."""
+    try:
+        context = docker.context.ContextAPI.get_context(named or None)
+    except Exception as error:  # Docker's client raises no better one itself
+        raise errors.UsageError(
+            f"Docker's configuration names no context that can be read ({error})",
+            remedy="see `docker context ls`",
+        ) from error
+    if named and context is None:
+        raise errors.UsageError(
+            f"DOCKER_CONTEXT is {named!r}, and there is no such context",
+            remedy="see `docker context ls`",
+        )
+    return context
 
 
 def _tls(url: str) -> TLSConfig | None:

@@ -138,6 +138,7 @@ class Engine:
 
         Raises:
             EngineUnavailable: Nothing that speaks the Engine API answers there.
+            UsageError: Docker's configuration cannot be read.
         """
         try:
             client = docker.APIClient(
@@ -148,6 +149,11 @@ class Engine:
             raise errors.EngineUnavailable(
                 f"no container engine answers at {url} ({_innermost(error)})",
                 remedy="start it, check the address, or leave --engine out for a private one",
+            ) from error
+        except (AttributeError, TypeError) as error:  # the client takes its form for granted
+            raise errors.UsageError(
+                f"Docker's configuration is none that its client can read ({error})",
+                remedy="mend config.json in ~/.docker or DOCKER_CONFIG",
             ) from error
         component = (version.get("Components") or [{}])[0]
         podman = "podman" in component.get("Name", "").lower()

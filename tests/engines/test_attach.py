@@ -83,6 +83,40 @@ def test_the_docker_commands_context(docker: Engine, nothing: Path) -> None:
         assert own.store == "containerd"
 
 
+def test_docker_context_goes_before_the_configuration(
+    docker: Engine, nothing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _context(nothing, docker.url)
+    (nothing / ".docker/config.json").write_text('{"currentContext": "default"}')
+    monkeypatch.setenv("DOCKER_CONTEXT", "mine")
+    assert [address.origin for address in attach.addresses()] == ["docker context mine"]
+
+
+@pytest.mark.parametrize(
+    ("context", "config", "meta", "expected"),
+    [
+        pytest.param("none", "{}", "", "DOCKER_CONTEXT is 'none'", id="no-such-context"),
+        pytest.param("", '{"currentContext": 5}', "", "no context that can be read", id="number"),
+        pytest.param("mine", "{}", "{", "Detected corrupted meta file", id="broken"),
+    ],
+)
+def test_a_context_that_is_none(
+    nothing: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    context: str,
+    config: str,
+    meta: str,
+    expected: str,
+) -> None:
+    _context(nothing, "unix:///nowhere.sock")
+    (nothing / ".docker/config.json").write_text(config)
+    if meta:
+        next(nothing.rglob("meta.json")).write_text(meta)
+    monkeypatch.setenv("DOCKER_CONTEXT", context)
+    with pytest.raises(errors.UsageError, match=expected):
+        list(attach.addresses())
+
+
 def test_docker_host_goes_before_the_context(
     docker: Engine, nothing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
