@@ -143,7 +143,23 @@ def host(environment: Mapping[str, str] = os.environ) -> str:
 def machine_arch() -> str:
     """Return this machine's architecture in Go's words, which LinuxKit builds for by default."""
     machine = platform.machine().lower()
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    return _OTHER_WORDS.get(machine, machine)
+
+
+def architecture(given: str) -> str:
+    """Return an architecture that a user named; this machine's where none was.
+
+    Raises:
+        UsageError: It is not in Go's words, by which images have theirs.
+    """
+    if meant := _OTHER_WORDS.get(given):
+        raise errors.UsageError(
+            f"no image is for {given}: Go's words count", remedy=f"write {meant}"
+        )
+    return given or machine_arch()
+
+
+_OTHER_WORDS: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def _order(version: str) -> list[int]:

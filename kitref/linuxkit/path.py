@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from kitref import errors, registry
 from kitref.linuxkit import cache
-from kitref.linuxkit.client import api_version, machine_arch
+from kitref.linuxkit.client import api_version, architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,6 +46,7 @@ class Setting:
         api_version: DOCKER_API_VERSION; empty where it is not set.
         cache: The folder of LinuxKit's cache.
         registry: Asks a registry for an expanded name.
+        host_map: The hosts in whose place it asks another address, for whoever shows the build.
     """
 
     client: Client
@@ -56,6 +57,7 @@ class Setting:
     pull: bool = False
     arch: str = "amd64"
     api_version: str = ""
+    host_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def asks_docker(self) -> bool:
@@ -89,9 +91,9 @@ def setting(
         ca: The certificates to trust for mapped hosts, in PEM.
 
     Raises:
-        UsageError: DOCKER_API_VERSION is no version.
+        UsageError: DOCKER_API_VERSION is no version, or the architecture is not in Go's words.
     """
-    wanted = arch or machine_arch()
+    wanted = architecture(arch)
     ask = functools.partial(
         registry.pull, arch=wanted, offline=offline, host_map=host_map or {}, ca=ca
     )
@@ -104,6 +106,7 @@ def setting(
         api_version=api_version(),
         cache=pathlib.Path(folder) if folder else cache.default(),
         registry=ask,
+        host_map=host_map or {},
     )
 
 
@@ -133,7 +136,7 @@ class Step:
     def __str__(self) -> str:
         """Return it in one line."""
         said = f" ({self.detail})" if self.detail else ""
-        return f"{self.stage}: {errors.printable(self.asked)}: {self.outcome}{said}"
+        return f"{self.stage}: {self.asked}: {self.outcome}{said}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

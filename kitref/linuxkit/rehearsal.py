@@ -83,6 +83,7 @@ def rehearse(
         )
         setting = Setting(
             client=client,
+            host_map=server.host_map(*hosts),
             engine=guest.engine,
             cache=cache.default(),
             registry=ask,
@@ -118,7 +119,7 @@ def examine(rehearsal: Rehearsal, *, guest: Guest, mends: str) -> list[str]:
                 wrong.append(f"{line}, and no engine was asked")
                 continue
             if step.outcome == "not-asked":
-                raise errors.EngineUnavailable(f"{line}: {step}")
+                raise errors.EngineUnavailable(f"{line}: {errors.printable(str(step))}")
             model = stores.predict(behaviour, tagged_as=own, asked=step.asked)
             if step.outcome != model:
                 wrong.append(f"{line}: the model says {model}, the engine says {step.outcome}")

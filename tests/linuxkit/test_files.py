@@ -178,8 +178,8 @@ def test_text_to_go_yaml(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        *((text, "integer") for text in ("0X1F", "0B1", "0O7", "-0b1", "1_e5", "+_1", "08", "1__2")),
-        *((text, "integer") for text in ("1.0", "2e3", "9223372036854775807")),
+        *((text, "integer") for text in ("0X1F", "0B1", "0O7", "-0b1", "1_e5", "+_1", "08")),
+        *((text, "integer") for text in ("1__2", "1.0", "2e3", "9223372036854775807")),
         *((text, "number") for text in ("1_2.3", ".1_1", "+.5", "-.Inf", ".nan", "1e-3")),
         *((text, "number") for text in ("9223372036854775808", "99999999999999999999")),
     ],
