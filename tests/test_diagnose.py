@@ -6,13 +6,17 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import http.server
 import json
 import multiprocessing
 import os
+import re
 import secrets
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +25,7 @@ import pytest
 
 from kitref import diagnose, errors, linuxkit, registry
 from kitref.engines import attach, private
+from kitref.linuxkit import binary
 from kitref.linuxkit import client as clients
 from kitref.reference import parse
 from kitref.registry.private import serving
@@ -133,6 +138,18 @@ def test_a_build_that_does_not_ask_docker(docker: Engine, options: dict[str, Any
     assert code(both) == "docker-not-asked"
     assert both.cause
     assert diagnose.CAUSES["domain-rewritten"] in both.cause.why
+    assert len(set(both.cause.evidence)) == len(both.cause.evidence)
+    # The one that has to come first is first, and says that more has to follow.
+    assert both.remedies[0].what.endswith(", and also as follows")
+    assert verified(both)[0] == "use linuxkit v1.3.0 of 2024-07-11 or later"
+
+
+def test_a_build_that_does_not_ask_docker_and_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    away = errors.EngineUnavailable(f"no container engine answers at unix://{tmp_path}/no.sock")
+    found = diagnosed("a.io/unasked:1", setting(away, NEW, docker=False))
+    assert code(found) == "no-such-image"
+    assert found.cause
+    assert f"whether the engine has the image ({away})" in found.cause.missing
 
 
 def test_an_image_in_the_engine_of_the_context(docker: Engine, tmp_path: Path) -> None:
@@ -140,8 +157,35 @@ def test_an_image_in_the_engine_of_the_context(docker: Engine, tmp_path: Path) -
     place = diagnose.Elsewhere(engine=docker, origin="docker context remote")
     with holding(docker, "a.io/there:1"):
         found = diagnosed("a.io/there:1", setting(away, NEW), elsewhere=[place])
+        unasked = diagnosed("a.io/there:1", setting(away, NEW, docker=False), elsewhere=[place])
+        old = diagnosed("a.io/there:1", setting(away, OLD), elsewhere=[place])
     assert code(found) == "other-engine"
     assert verified(found) == [f"export DOCKER_HOST={docker.url}"]
+    assert code(unasked) == "docker-not-asked"
+    assert unasked.cause
+    assert diagnose.CAUSES["other-engine"] in unasked.cause.why
+    assert verified(unasked) == [f"export DOCKER_HOST={docker.url}"]
+    # There, the old rule asks for another name: the engine alone mends nothing.
+    assert old.cause
+    assert old.cause.why.endswith(f"; and there, {diagnose.CAUSES['domain-rewritten']}")
+    assert (old.remedies[0].command, old.remedies[0].verified) == (
+        f"export DOCKER_HOST={docker.url}",
+        "no",
+    )
+    assert verified(old) == ["use linuxkit v1.3.0 of 2024-07-11 or later"]
+
+
+def test_an_engine_of_the_context_that_gives_no_answer(docker: Engine) -> None:
+    silent = diagnose.Elsewhere(
+        engine=errors.EngineUnavailable("no container engine answers at tcp://far:1"),
+        origin="docker context far",
+    )
+    found = diagnosed("a.io/far:1", setting(docker, NEW), elsewhere=[silent])
+    assert code(found) == "no-such-image"
+    assert found.cause
+    assert found.cause.missing.startswith(
+        "whether the engine of the docker context far has the image (no container engine answers"
+    )
 
 
 def test_a_nested_hub_name(docker: Engine) -> None:
@@ -151,9 +195,22 @@ def test_a_nested_hub_name(docker: Engine) -> None:
     # Go's registry library takes no first part without '.' or ':' for a host.
     assert "to containerd's parser a pull goes to foo" in found.cause.why
     assert "the registry library of this release asks index.docker.io" in found.cause.why
-    assert found.remedies[0].command == "docker.io/foo/bar/baz:1"
+    assert found.cause.missing == "whether a registry has it (offline: no registry is asked)"
+    assert (found.remedies[0].command, found.remedies[0].verified) == (
+        "docker.io/foo/bar/baz:1",
+        "no",
+    )
     with holding(docker, "foo/bar/baz:1"):
         assert diagnosed("foo/bar/baz:1", setting(docker, OLD)).cause is None
+
+
+def test_a_nested_hub_name_that_the_hub_answered_for(docker: Engine) -> None:
+    with _registry("basic") as server:
+        ask = functools.partial(registry.pull, host_map=server.host_map(), ca=server.ca)
+        found = diagnosed("foo/bar/baz:1", setting(docker, OLD, ask=_offline(ask)))
+    assert code(found) == "registry-login"
+    assert found.cause
+    assert "with docker.io/ in front of the name or without" in found.cause.why
 
 
 def test_a_port_that_was_taken_for_a_tag(docker: Engine, tmp_path: Path) -> None:
@@ -161,7 +218,9 @@ def test_a_port_that_was_taken_for_a_tag(docker: Engine, tmp_path: Path) -> None
     _cached(tmp_path, f"{name}:latest", "amd64")
     found = diagnosed(name, setting(docker, NEW, cache=tmp_path))
     assert code(found) == "port-taken-for-tag"
-    assert found.remedies[0].command == f"{name}:latest"
+    (remedy,) = found.remedies
+    assert (remedy.command, remedy.verified) == (f"{name}:latest", "live")
+    assert remedy.proof == f"cache: {name}:latest: found"
     # The fixed rule adds the tag.
     fixed = setting(docker, NEW, cache=tmp_path)
     fixed = dataclasses.replace(fixed, client=clients.of_rule("fixed"))
@@ -179,11 +238,20 @@ def test_an_engine_that_refuses_the_api_version() -> None:
             helped = setting(engine, "nitro-cli@1.3.1", api_version="1.44")
             ends = diagnosed("old-client:1", helped).path.ends
             newest = diagnosed("old-client:1", setting(engine, NEW)).path.ends
+            rows = diagnose.bisect(linuxkit.alone("old-client:1"), setting(engine, NEW))
     except errors.EngineUnavailable as error:
         pytest.skip(str(error))
     assert code(found) == "api-version-refused"
     assert found.cause
     assert "client version 1.41 is too old" in found.cause.evidence[0]
+    assert found.cause.evidence[1].startswith("kit: old-client:1: found")
+    # Nothing is lost where nothing was asked.
+    assert [row.release.version for row in rows if row.not_asked] == [
+        "v0.8", "v0.8.1", "v1.0.0", "v1.0.1", "v1.2.0",
+    ]  # fmt: skip
+    assert [(row.release.version, row.gained, row.lost) for row in rows if row.flips] == [
+        ("v1.3.0", ("old-client:1",), ())
+    ]
     assert verified(found) == [
         "export DOCKER_API_VERSION=1.44",
         "use nitro-cli v1.3.3 of 2024-09-05 or later",
@@ -217,8 +285,43 @@ def test_an_image_under_another_name(
     with holding(docker, there):
         found = diagnosed(wanted, setting(docker, NEW))
     assert code(found) == expected
-    assert found.remedies[0].command == there
+    assert found.cause
+    assert found.cause.evidence[1].startswith(f"kit: {wanted}: ")
+    assert (found.remedies[0].command, found.remedies[0].verified) == (there, "live")
+    assert (found.remedies[1].command, found.remedies[1].verified) == (
+        f"docker tag {there} {wanted}",
+        "model",
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "tag"),
+    [
+        pytest.param("localhost/bar:x", "localhost/bar", "docker.io/localhost/bar", id="tag"),
+        # There is no name that this rule would ask for.
+        pytest.param("bastion.io/upper:1", "Bastion.io/upper:1", None, id="case"),
+    ],
+)
+def test_an_image_under_another_name_that_the_old_rule_rewrites_too(
+    docker: Engine, there: str, wanted: str, tag: str | None
+) -> None:
+    with holding(docker, there):
+        found = diagnosed(wanted, setting(docker, OLD))
+        verify = diagnosed(wanted, setting(docker, OLD), verify=True)
+    write = f"write {there} in the file, and use linuxkit v1.3.0 of 2024-07-11 or later: "
+    assert found.remedies[0].what.startswith(write)
     assert found.remedies[0].verified == "live"
+    tags = [] if tag is None else [f"docker tag {there} {tag}"]
+    assert [each.command for each in found.remedies[1:]] == tags
+    assert verified(verify) == [there, *tags]
+
+
+def test_a_registry_may_have_what_the_engine_has_under_another_tag(docker: Engine) -> None:
+    with _registry("none") as server, holding(docker, "public/app:0"):
+        server.push_tiny("public/app", "1", "amd64")
+        ask = _offline(functools.partial(registry.pull, host_map=server.host_map(), ca=server.ca))
+        found = diagnosed("public/app:1", setting(docker, NEW, ask=ask))
+    assert (found.path.ends, found.cause) == ("registry", None)
 
 
 @pytest.mark.parametrize("text", ["UPPER", "a.io/foo:", "a b", ""])
@@ -254,6 +357,54 @@ def test_an_engine_that_may_not_be_asked(docker: Engine) -> None:
             refused = pool.apply(_refused, (docker.url, 65534))
     found = diagnosed("a.io/b:1", setting(errors.EngineUnavailable(refused), NEW))
     assert code(found) == "permission-denied"
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "why"),
+    [
+        pytest.param(403, "permission-denied", "does not let this user ask", id="authorization"),
+        pytest.param(503, "engine-unreachable", "gave no answer about the name", id="overloaded"),
+    ],
+)
+def test_an_engine_that_answers_and_not_about_the_name(
+    docker: Engine, tmp_path: Path, status: int, cause: str, why: str
+) -> None:
+    with _before(docker, tmp_path, status) as url, contextlib.closing(attach.connect(url)) as live:
+        found = diagnosed("a.io/b:1", setting(live, NEW))
+    assert code(found) == cause
+    assert found.cause
+    assert why in found.cause.why
+    assert f"{status}: said before it came to the engine" in found.cause.evidence[0]
+
+
+@contextlib.contextmanager
+def _before(engine: Engine, folder: Path, status: int) -> Iterator[str]:
+    """Stand before an engine as an authorization plugin or a proxy does, and answer for images."""
+
+    class Relay(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "/images/" in self.path:
+                code, content = status, b'{"message": "said before it came to the engine"}'
+            else:
+                with contextlib.closing(sdk.APIClient(base_url=engine.url)) as client:
+                    reply = client.get(f"{client.base_url}{self.path}")
+                code, content = reply.status_code, reply.content
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def address_string(self) -> str:
+            return "unix"  # where a client has no address
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    path = str(folder / "relay.sock")
+    with socketserver.ThreadingUnixStreamServer(path, Relay) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"unix://{path}"
+        server.shutdown()
 
 
 def _refused(url: str, user: int) -> str:
@@ -299,7 +450,7 @@ def test_offline_nobody_knows_whether_a_registry_has_it(docker: Engine) -> None:
     found = diagnosed("a.io/nowhere:1", setting(docker, NEW))
     assert code(found) == "no-such-image"
     assert found.cause
-    assert found.cause.missing == "whether a registry has it: --offline"
+    assert found.cause.missing == "whether a registry has it (offline: no registry is asked)"
 
 
 @pytest.mark.parametrize("kind", ["graph", "podman"])
@@ -347,6 +498,23 @@ def test_bisect_shows_where_it_flips(docker: Engine) -> None:
     assert rows[0].found == 1
 
 
+def test_bisect_tells_one_name_from_another(
+    docker: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "build.yml"
+    file.write_text("init: [bastion.io/here:1, bastion.io/there:1]\n")
+    with holding(docker, "bastion.io/here:1", "docker.io/bastion.io/there:1"):
+        rows = diagnose.bisect(linuxkit.load([file]), setting(docker, NEW))
+    assert {row.found for row in rows} == {1}
+    assert [(row.release.version, row.gained, row.lost) for row in rows if row.flips] == [
+        ("v0.8", ("bastion.io/there:1",), ("bastion.io/here:1",)),
+        ("v1.3.0", ("bastion.io/here:1",), ("bastion.io/there:1",)),
+    ]
+    said.show_rows(rows)
+    line = next(each for each in capsys.readouterr().out.splitlines() if each.startswith("v0.8 "))
+    assert line.endswith("1 of 2  <- 1 found from here on, 1 lost")
+
+
 @pytest.mark.parametrize(
     ("example", "name", "minimum", "cause"),
     [
@@ -383,11 +551,13 @@ def _without_ids(record: dict[str, Any]) -> dict[str, Any]:
 # The command.
 
 
-def _kitref(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def _kitref(
+    *arguments: str, folder: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_")}
     return subprocess.run(
         [sys.executable, "-m", "kitref", *arguments],
-        check=False, capture_output=True, text=True, timeout=120, env=kept | variables,
+        check=False, capture_output=True, text=True, timeout=120, env=kept | variables, cwd=folder,
     )  # fmt: skip
 
 
@@ -409,9 +579,22 @@ def test_the_command_writes_as_a_compiler_does(docker: Engine, tmp_path: Path) -
     (result,) = sarif["runs"][0]["results"]
     assert result["ruleId"] == "domain-rewritten"
     assert result["locations"][0]["physicalLocation"]["region"] == {
-        "startLine": 2, "startColumn": 5, "endColumn": 30,
+        "startLine": 2, "startColumn": 5, "endLine": 2, "endColumn": 30,
     }  # fmt: skip
     assert (good.returncode, good.stderr.count("Traceback")) == (0, 0)
+
+
+def test_the_readme_shows_what_the_command_prints(docker: Engine, tmp_path: Path) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text("utf-8")
+    command, _, shown = (
+        readme.partition("$ kitref diagnose ")[2].partition("```")[0].partition("\n")
+    )
+    (tmp_path / "build.yml").write_text("init:\n  - bastion.io/alpine:latest\n")
+    with holding(docker, "bastion.io/alpine:latest"):
+        run = _kitref("diagnose", *command.split(), folder=tmp_path, DOCKER_HOST=docker.url)
+    # The engine's version and the image's ID are those of one day.
+    kept = re.sub(r"28\.5\.2\.\.\.|70fc8d93\.\.\.", "...", shown)
+    assert re.fullmatch(re.escape(kept).replace(re.escape("..."), r"[^ ),]*"), run.stdout)
 
 
 def test_the_command_finds_the_engine_of_the_docker_context(docker: Engine, tmp_path: Path) -> None:
@@ -430,8 +613,85 @@ def test_the_command_finds_the_engine_of_the_docker_context(docker: Engine, tmp_
             "diagnose", "--image", "a.io/context:1", "--docker", "--offline", "--json",
             DOCKER_CONFIG=str(config), HOME=str(tmp_path),
         )  # fmt: skip
+        named = _kitref(
+            "diagnose", "--image", "a.io/context:1", "--offline", "--json",
+            DOCKER_CONFIG=str(config), HOME=str(tmp_path), DOCKER_CONTEXT="none",
+        )  # fmt: skip
     (name,) = json.loads(run.stdout)["names"]
     assert name["cause"]["code"] == "other-engine"
+    (name,) = json.loads(named.stdout)["names"]
+    assert "DOCKER_CONTEXT is 'none', and there is no such context" in name["cause"]["missing"]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        pytest.param("fd://", "'fd://' is no engine's address", id="no-address"),
+        pytest.param("unix:///nowhere.sock", "answers at unix:///nowhere.sock", id="nobody"),
+    ],
+)
+def test_what_docker_host_is_gets_a_diagnosis(host: str, said: str) -> None:
+    run = _kitref("diagnose", "--image", "a", "--docker", "--offline", "--json", DOCKER_HOST=host)
+    (name,) = json.loads(run.stdout)["names"]
+    assert (run.returncode, name["cause"]["code"]) == (1, "engine-unreachable")
+    assert said in name["cause"]["evidence"][0]
+
+
+def test_a_configuration_of_docker_that_is_none_is_told(docker: Engine, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[]")
+    run = _kitref(
+        "diagnose", "--image", "a", "--offline", "--engine", docker.url, DOCKER_CONFIG=str(tmp_path)
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "Docker's configuration is none that its client can read" in run.stderr
+
+
+def test_every_output_shows_the_host_map(docker: Engine) -> None:
+    arguments = ["diagnose", "--image", "a b", "--engine", docker.url, "--offline"]
+    arguments += ["--host-map", "a.io=127.0.0.1:1", "--host-map", "b.io=127.0.0.1:2"]
+    hosts = {"a.io": "127.0.0.1:1", "b.io": "127.0.0.1:2"}
+    shown = _kitref(*arguments).stdout.splitlines()[-1]
+    assert shown.endswith("; a.io mapped to 127.0.0.1:1; b.io mapped to 127.0.0.1:2")
+    assert json.loads(_kitref(*arguments, "--json").stdout)["host_map"] == hosts
+    (run,) = json.loads(_kitref(*arguments, "--sarif").stdout)["runs"]
+    assert run["properties"]["hostMap"] == hosts
+
+
+def test_sarif_tells_what_linuxkit_passes_over_and_where_a_real_one_differs(
+    docker: Engine, tmp_path: Path
+) -> None:
+    file = tmp_path / os.fsdecode(b"\xff.yml")
+    file.write_text('init: [&x "a.io/quoted:1"]\n---\n')
+    how = setting(docker, NEW)
+    build = linuxkit.load([file])
+    (name,) = (each.text for each in build.names)
+    seen = binary.Seen(asked="docker.io/a.io/quoted:1", ends="registry", said=("docker pull",))
+    check = binary.Check(version="v0", predicted=linuxkit.follow([name], how), seen={name: seen})
+    found = diagnose.diagnose(build, how)
+    (run,) = json.loads(said.as_sarif(found, how, build.notes, check))["runs"]
+    told = run["invocations"][0]["toolExecutionNotifications"]
+    assert [each["level"] for each in told] == ["note", "warning"]
+    assert "LinuxKit reads the first document" in told[0]["message"]["text"]
+    assert "seen docker.io/a.io/quoted:1, which ends at registry" in told[1]["message"]["text"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"].endswith("/%FF.yml")
+    assert place["region"] == {"startLine": 1, "startColumn": 8, "endLine": 1, "endColumn": 26}
+
+
+def test_a_terminal_shows_everything_once_and_obeys_nothing(
+    docker: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "\x1b[31m.yml"
+    file.write_text('init: [&x "a\\nb"  ]\n')
+    build, how = linuxkit.load([file]), setting(docker, NEW)
+    said.show(diagnose.diagnose(build, how), how, build.notes)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(rf"{tmp_path}/\x1b[31m.yml:1:8: a\nb: ")
+    # The anchor and the quotes are the name's, as the file has it.
+    assert lines[1:3] == [r'    init: [&x "a\\nb"  ]', " " * 11 + "^" * 10]
+    evidence = [line for line in lines if line.startswith("  evidence: ")]
+    assert any(r"a\nb" in line for line in evidence)
+    assert not any(r"a\\nb" in line for line in evidence)
 
 
 @pytest.mark.parametrize(
@@ -442,6 +702,9 @@ def test_the_command_finds_the_engine_of_the_docker_context(docker: Engine, tmp_
         pytest.param(["/nowhere.yml"], 2, "/nowhere.yml: cannot be read", id="no-file"),
         pytest.param(["--image", "a", "--linuxkit", "v9"], 2, "no linuxkit release", id="release"),
         pytest.param(["--image", "a", "--host-map", "x"], 2, "HOST=ADDRESS", id="host-map"),
+        pytest.param(["--image", "a", "--ca", "/nowhere.pem"], 2, "/nowhere.pem", id="no-ca"),
+        pytest.param(["--image", "a", "--engine", "fd://"], 2, "no engine's address", id="engine"),
+        pytest.param(["--image", "a", "--arch", "x86_64"], 2, "write amd64", id="architecture"),
         pytest.param(["--image", "a", "--rule", "fixed", "--linuxkit", "v1.0.1"], 2, "one of",
                      id="two-rules"),
     ],

@@ -49,7 +49,12 @@ _arch = click.option(
     multiple=True,
     help="Ask ADDRESS for what is on HOST; with --offline on this machine only.",
 )
-@click.option("--ca", metavar="FILE", help="The certificates to trust for mapped hosts, in PEM.")
+@click.option(
+    "--ca",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The certificates to trust for mapped hosts, in PEM.",
+)
 @click.option("--verify", is_flag=True, help="Try a docker tag, on an image of the kit's own.")
 @click.option(
     "--linuxkit-binary",
@@ -132,7 +137,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - as click passes them
     if form == "json":
         sys.stdout.write(said.as_json(found, setting, build.notes, check))
     elif form == "sarif":
-        sys.stdout.write(said.as_sarif(found))
+        sys.stdout.write(said.as_sarif(found, setting, build.notes, check))
     else:
         said.show(found, setting, build.notes, check)
     if (check and check.differences) or any(each.cause for each in found):
@@ -228,15 +233,20 @@ def _host_map(pairs: tuple[str, ...]) -> dict[str, str]:
 def _asked(engine: str | None) -> Iterator[Engine | errors.KitrefError]:
     """Have the engine that LinuxKit would ask, or why a user's own cannot be had."""
     from kitref import engines
+    from kitref.engines import attach
     from kitref.linuxkit import client
 
-    wanted = engine or client.host()
     with contextlib.ExitStack() as stack:
         live: Engine | errors.KitrefError
         try:
-            live = stack.enter_context(engines.opened(wanted))
-        except errors.EngineUnavailable as error:
-            if "://" not in wanted:
+            live = stack.enter_context(
+                engines.opened(engine)
+                if engine
+                else contextlib.closing(attach.connect(client.host()))
+            )
+        except (errors.EngineUnavailable, errors.EngineAddressError) as error:
+            # LinuxKit passes over what DOCKER_HOST is; what the kit is given has to be an engine.
+            if engine and ("://" not in engine or isinstance(error, errors.UsageError)):
                 raise
             live = error
         yield live
@@ -249,12 +259,17 @@ def _elsewhere(live: Engine | errors.KitrefError) -> Iterator[list[Elsewhere]]:
     from kitref.engines import attach
 
     asked = "" if isinstance(live, errors.KitrefError) else live.url
+    origin = "docker context"
     with contextlib.ExitStack() as stack:
         found = []
-        for address in attach.addresses():
-            if address.url == asked or not address.origin.startswith("docker context"):
-                continue
-            with contextlib.suppress(errors.KitrefError):
-                live = stack.enter_context(contextlib.closing(attach.connect(address.url)))
-                found.append(Elsewhere(engine=live, origin=address.origin))
+        try:
+            for address in attach.addresses():
+                if address.url == asked or not address.origin.startswith(origin):
+                    continue
+                origin = address.origin
+                other = attach.connect(address.url, address.tls)
+                stack.enter_context(contextlib.closing(other))
+                found.append(Elsewhere(engine=other, origin=origin))
+        except errors.KitrefError as error:
+            found.append(Elsewhere(engine=error, origin=origin))
         yield found

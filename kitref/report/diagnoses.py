@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 200  # of a terminal that has none; lines are never cut
 _VERIFIED: Final = {
-    "live": "verified on this engine",
+    "live": "verified by a look-up",
     "model": "by the model of the engine's store",
     "no": "not verified",
 }
@@ -48,7 +49,7 @@ def show(
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, soft_wrap=True)
     with console.capture() as page:
         for note in notes:
-            console.print(Text(note, style="yellow"))
+            console.print(Text(printable(note), style="yellow"))
         for each in diagnoses:
             if each.cause:
                 console.print(_finding(each))
@@ -65,8 +66,10 @@ def summary(diagnoses: Sequence[Diagnosis], setting: Setting) -> str:
     counts = {end: ends.count(end) for end in ("engine", "cache", "registry")}
     good = ", ".join(f"{n} in the {end}" for end, n in counts.items() if n)
     wrong = sum(each.cause is not None for each in diagnoses)
-    title = setting.client.title
-    return f"{title}, {len(diagnoses)} names: {good or 'none'} found; {wrong} not as they should be"
+    names = "1 name" if len(diagnoses) == 1 else f"{len(diagnoses)} names"
+    said = f"{names}: {good or 'none'} found; {wrong} not as it should be"
+    hosts = "".join(f"; {host} mapped to {to}" for host, to in setting.host_map.items())
+    return f"{setting.client.title}, {said}{printable(hosts)}"
 
 
 def as_json(
@@ -81,6 +84,7 @@ def as_json(
         "rule": setting.client.rule.name,
         "docker": setting.asks_docker,
         "architecture": setting.arch,
+        "host_map": dict(setting.host_map),
         "notes": list(notes),
         "names": [_record(each) for each in diagnoses],
     }
@@ -89,8 +93,18 @@ def as_json(
     return json.dumps(record, indent=2) + "\n"
 
 
-def as_sarif(diagnoses: Sequence[Diagnosis]) -> str:
-    """Return diagnoses as SARIF 2.1.0 (OASIS), for code review."""
+def as_sarif(
+    diagnoses: Sequence[Diagnosis],
+    setting: Setting,
+    notes: Sequence[str] = (),
+    check: Check | None = None,
+) -> str:
+    """Return diagnoses as SARIF 2.1.0 (OASIS), for code review; the arguments are those of `show`.
+
+    What LinuxKit passes over, and where a real one differs, stand with the run, as notifications.
+    """
+    told = [("note", note) for note in notes]
+    told += [("warning", line) for line in (_checked(check).splitlines() if check else ())]
     results = [_result(each) for each in diagnoses if each.cause]
     driver = {
         "name": "kitref",
@@ -100,7 +114,20 @@ def as_sarif(diagnoses: Sequence[Diagnosis]) -> str:
             for code, what in CAUSES.items()
         ],
     }
-    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "toolExecutionNotifications": [
+                    {"level": level, "message": {"text": text}} for level, text in told
+                ],
+            }
+        ],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+        "properties": {"linuxkit": setting.client.title, "hostMap": dict(setting.host_map)},
+    }
     log = {"$schema": _SARIF, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2) + "\n"
 
@@ -115,8 +142,11 @@ def rows_as_json(rows: Sequence[Row]) -> str:
                 "rule": row.release.rule,
                 "api_version": row.release.docker_client_api,
                 "found": row.found,
+                "not_asked": row.not_asked,
                 "names": len(row.steps),
                 "flips": row.flips,
+                "gained": row.gained,
+                "lost": row.lost,
                 "steps": {text: dataclasses.asdict(step) for text, step in row.steps.items()},
             }
         )
@@ -128,18 +158,21 @@ def rows_as_json(rows: Sequence[Row]) -> str:
 def show_rows(rows: Sequence[Row]) -> None:
     """Print what each release finds, a row a release, and where it flips."""
     lines = [("release", "date", "rule", "API", "found", "")]
-    before = 0
     for row in rows:
-        flips = ("<- found from here on" if row.found > before else "<- lost") if row.flips else ""
-        before = row.found
         single = next(iter(row.steps.values())) if len(row.steps) == 1 else None
         found = f"{row.found} of {len(row.steps)}" if single is None else single.outcome
+        if single is None and row.not_asked:
+            found += f", {row.not_asked} not asked"
+        told = (("found from here on", row.gained), ("lost", row.lost))
+        flips = ", ".join(
+            what if single else f"{len(names)} {what}" for what, names in told if names
+        )
         asked = single.asked if single else ""
         release = row.release
         lines.append(
             (
                 release.version, release.date, release.rule, release.docker_client_api or "-",
-                found, f"{asked}  {flips}".strip(),
+                found, f"{asked}  {f'<- {flips}' if flips else ''}".strip(),
             )
         )  # fmt: skip
     widths = [max(len(line[at]) for line in lines) for at in range(5)]
@@ -153,19 +186,21 @@ def _finding(each: Diagnosis) -> Text:
     name, cause = each.name, each.cause
     assert cause is not None  # noqa: S101 - the caller has looked
     said = Text()
-    said.append(f"{name.place}: ", style="bold")
+    said.append(f"{printable(name.place)}: ", style="bold")
     said.append(printable(name.text))
     said.append(": ")
     said.append(CAUSES[cause.code], style="bold red")
     said.append(f" [{cause.code}]\n", style="dim")
-    before = printable(name.source[: name.column - 1])
-    said.append(f"    {before}{printable(name.source[name.column - 1 :])}\n")
-    said.append(f"    {' ' * len(before)}{'^' * max(1, len(printable(name.text)))}\n", style="red")
+    source, start = name.source, name.column - 1
+    end = name.end_column - 1 if name.end_line == name.line else len(source)
+    before, itself = printable(source[:start]), printable(source[start:end])
+    said.append(f"    {before}{itself}{printable(source[end:])}\n")
+    said.append(f"    {' ' * len(before)}{'^' * max(1, len(itself))}\n", style="red")
     said.append(f"  why: {printable(cause.why)}\n")
     for line in cause.evidence:
         said.append("  evidence: ", style="dim").append(f"{printable(line)}\n")
     if cause.missing:
-        said.append(f"  not known: {cause.missing}\n")
+        said.append(f"  not known: {printable(cause.missing)}\n")
     for remedy in each.remedies:
         said.append("  remedy: ", style="green").append(printable(remedy.what))
         said.append(f" ({_VERIFIED[remedy.verified]})\n", style="dim")
@@ -201,12 +236,16 @@ def _result(each: Diagnosis) -> dict[str, Any]:
         for remedy in each.remedies
     )
     said = f"{name.text}: {CAUSES[cause.code]}. {_sentence(cause.why)}"
-    region = {"startLine": name.line, "startColumn": name.column}
     place: dict[str, Any] = {"logicalLocations": [{"name": name.text}]}
     if not name.file.startswith("<"):
         place["physicalLocation"] = {
-            "artifactLocation": {"uri": quote(name.file)},
-            "region": {**region, "endColumn": name.column + len(name.text)},
+            "artifactLocation": {"uri": quote(os.fsencode(name.file))},
+            "region": {
+                "startLine": name.line,
+                "startColumn": name.column,
+                "endLine": name.end_line,
+                "endColumn": name.end_column,
+            },
         }
     return {
         "ruleId": cause.code,
