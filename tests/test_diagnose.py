@@ -453,6 +453,26 @@ def test_offline_nobody_knows_whether_a_registry_has_it(docker: Engine) -> None:
     assert found.cause.missing == "whether a registry has it (offline: no registry is asked)"
 
 
+@pytest.mark.parametrize(
+    ("text", "release", "commands"),
+    [
+        pytest.param(
+            "a.io/no:1", NEW, ["docker build -t a.io/no:1 ...", "docker pull a.io/no:1"], id="new"
+        ),
+        # Under the name that the user wrote the old rule would not find it.
+        pytest.param("a.io/no:1", OLD, ["docker build -t docker.io/a.io/no:1 ..."], id="old"),
+        pytest.param("A.io/no:1", OLD, [], id="none-that-the-old-rule-asks-for"),
+    ],
+)
+def test_an_image_that_is_nowhere_is_to_be_made_under_a_name_that_is_found(
+    docker: Engine, text: str, release: str, commands: list[str]
+) -> None:
+    found = diagnosed(text, setting(docker, release))
+    assert code(found) == "no-such-image"
+    assert [each.command for each in found.remedies] == commands
+    assert [each.verified for each in found.remedies][:1] == ["model"][: len(commands)]
+
+
 @pytest.mark.parametrize("kind", ["graph", "podman"])
 def test_the_stores_differ(kind: str) -> None:
     """What a containerd store answers is above; a graph store forgives, Podman does not."""

@@ -138,11 +138,8 @@ class _Case:
             remedies = [mend.live(do, would, command=command)]
             return _cause("docker-not-asked", why, evidence), remedies
         after, more = self.docker_asked(would)
-        then, further = _then("when it is", after)
-        return _cause("docker-not-asked", why + then, [*evidence, *further]), [
-            Remedy(what=f"{do}, and also as follows", command=command),
-            *more,
-        ]
+        cause = _cause("docker-not-asked", why, evidence)
+        return _both(cause, "when it is", after), _first(do, command, more)
 
     def engine_silent(self, step: Step) -> tuple[Cause, list[Remedy]]:
         live = self.look.live
@@ -227,11 +224,8 @@ class _Case:
             remedies = [mend.live(what, would, command=command)]
             return _cause("other-engine", why, evidence), remedies
         after, more = _Case(look, self.path, (), verify=self.verify).docker_asked(would)
-        then, further = _then("there", after)
-        return _cause("other-engine", why + then, [*evidence, *further]), [
-            Remedy(what=f"{what}, and also as follows", command=command),
-            *more,
-        ]
+        cause = _cause("other-engine", why, evidence)
+        return _both(cause, "there", after), _first(what, command, more)
 
     def under_another_name(
         self, step: Step | None, code: str, other: Reference
@@ -264,13 +258,13 @@ class _Case:
         missing = self.unheard
         if would is not None:
             evidence.append(str(would))
-            if would.outcome == "not-asked":
+            if self.look.here is None or self.look.here.outcome == "not-asked":
                 missing = [f"{_NO_LOCAL_IMAGE} ({would.detail})", *missing]
         if answer and outcome == "not-asked":
             missing = [*missing, f"whether a registry has it ({answer.detail})"]
             if self.nested():
                 return self.nested_hub_name(answer.address, evidence, missing)
-        build = Remedy(what="build it", command=f"docker build -t {self.text} ...")
+        build = mend.make(self.look, self.path.asked)
         if answer and outcome == "login-needed":
             why = f"it is in no engine at hand, and a login is needed at {answer.route}"
             if self.nested():
@@ -278,19 +272,18 @@ class _Case:
             host = "" if answer.host == DOCKER_HUB else f" {answer.host}"
             return _cause("registry-login", why, evidence, missing), [
                 Remedy(what="log in", command=f"docker login{host}"),
-                build,
+                *build,
             ]
         if answer and outcome == "unreachable":
             why = f"it is in no engine at hand, and no registry answers at {answer.route}"
             return _cause("registry-unreachable", why, evidence, missing), [
                 Remedy(what=f"make {answer.address} reachable"),
-                build,
+                *build,
             ]
         why = "no engine, cache or registry that was asked has it"
-        return _cause("no-such-image", why, evidence, missing), [
-            build,
-            Remedy(what="pull it", command=f"docker pull {self.text}"),
-        ]
+        return _cause("no-such-image", why, evidence, missing), (
+            mend.make(self.look, self.path.asked, pulls=True)
+        )
 
     def nested(self) -> bool:
         """Whether the rule leaves a nested name of Docker Hub without its domain."""
@@ -308,10 +301,9 @@ class _Case:
             f" release asks {address}"
         )
         fixed = normalize.expand(self.text)
-        local = "build it, if it is to be local"
         return _cause("nested-hub-name", why, evidence, missing), [
             *mend.write_for_pull(self.look, fixed, "with its domain it is read in one way only"),
-            Remedy(what=local, command=f"docker build -t {self.text} ..."),
+            *mend.make(self.look, self.path.asked),
         ]
 
     def port_taken_for_tag(self) -> tuple[Cause, list[Remedy]] | None:
@@ -379,6 +371,15 @@ def _said(step: Step | None) -> list[str]:
     return [str(step)] if step else []
 
 
-def _then(when: str, after: Cause | None) -> tuple[str, tuple[str, ...]]:
-    """Return how a second cause goes on after the first, and its evidence."""
-    return (f"; and {when}, {CAUSES[after.code]}", after.evidence) if after else ("", ())
+def _both(cause: Cause, when: str, after: Cause | None) -> Cause:
+    """Return a cause that hides a second one, with what is known of both."""
+    if after is None:
+        return cause
+    why = f"{cause.why}; and {when}, {CAUSES[after.code]}"
+    missing = [after.missing] if after.missing else []
+    return _cause(cause.code, why, [*cause.evidence, *after.evidence], missing)
+
+
+def _first(what: str, command: str, more: list[Remedy]) -> list[Remedy]:
+    """Return a remedy that is not enough, and those that have to follow it."""
+    return [Remedy(what=f"{what}, and also as follows" if more else what, command=command), *more]

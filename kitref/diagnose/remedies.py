@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from kitref.reference import parse
 
 if TYPE_CHECKING:
     from kitref.diagnose.lookups import Lookups
+    from kitref.diagnose.records import Verified
     from kitref.engines import Engine
     from kitref.linuxkit.path import Step
     from kitref.rules import Release
@@ -68,28 +70,44 @@ def tag(look: Lookups, image: str, asked: str, *, verify: bool) -> list[Remedy]:
         asked: The name that the release asks for.
         verify: Whether to try it, on an image of the kit's own.
     """
-    if look.live is None:
+    name, proof = _findable(look, asked)
+    if look.live is None or not name or name == image:
         return []
-    behaviour = stores.classify(look.live.kind, look.live.store, look.live.version)
-    for name in dict.fromkeys((look.text, asked)):
-        if not _taggable(name) or name == image:
-            continue
-        model = stores.predict(behaviour, tagged_as=name, asked=asked)
-        if model != "found":
-            continue
-        remedy = Remedy(
-            what="give the image the name that this release asks for",
-            command=f"docker tag {image} {name}",
-            verified="model",
-            proof=f"model of {behaviour.name}: {asked}: {model}",
-        )
-        if not verify:
-            return [remedy]
-        tried, image_id = _try_tag(look, look.live, as_asked=name == asked)
-        if tried.image_id == image_id:
-            proof = f"on an image of the kit's own: {tried}"
-            return [dataclasses.replace(remedy, verified="live", proof=proof)]
-    return []
+    remedy = Remedy(
+        what="give the image the name that this release asks for",
+        command=f"docker tag {image} {name}",
+        verified="model",
+        proof=proof,
+    )
+    if not verify:
+        return [remedy]
+    tried, image_id = _try_tag(look, look.live, as_asked=name == asked)
+    if tried.image_id != image_id:
+        return []
+    proof = f"on an image of the kit's own: {tried}"
+    return [dataclasses.replace(remedy, verified="live", proof=proof)]
+
+
+def make(look: Lookups, asked: str, *, pulls: bool = False) -> list[Remedy]:
+    """Return how to make the image, under a name by which this release finds it.
+
+    Args:
+        look: The name.
+        asked: The name that the release asks for.
+        pulls: Whether it may be somewhere to be pulled from.
+    """
+    if look.live is None:
+        name, proof = look.text, ""
+    else:
+        name, proof = _findable(look, asked)
+    remedies = []
+    if name:
+        command = f"docker build -t {name} ..."
+        verified: Verified = "model" if proof else "no"
+        remedies = [Remedy(what="build it", command=command, verified=verified, proof=proof)]
+    if pulls and name == look.text:
+        remedies.append(Remedy(what="pull it", command=f"docker pull {name}"))
+    return remedies
 
 
 def api_version(look: Lookups) -> list[Remedy]:
@@ -141,12 +159,22 @@ def _named(later: Release) -> str:
     return f"{later.tool} {later.version} of {later.date} or later"
 
 
-def _taggable(name: str) -> bool:
-    """Whether an image can have a name."""
-    try:
-        return not parse(name).digest
-    except errors.InvalidReference:
-        return False
+def _findable(look: Lookups, asked: str) -> tuple[str, str]:
+    """Return a name by which an image is found where a name is asked for, and the model's word.
+
+    Both are empty where there is none.
+    """
+    if look.live is None:
+        return "", ""
+    behaviour = stores.classify(look.live.kind, look.live.store, look.live.version)
+    for name in dict.fromkeys((look.text, asked)):
+        with contextlib.suppress(errors.InvalidReference):
+            # No image is tagged with a digest.
+            if parse(name).digest:
+                continue
+            if stores.predict(behaviour, tagged_as=name, asked=asked) == "found":
+                return name, f"model of {behaviour.name}: {asked}: found"
+    return "", ""
 
 
 def _try_tag(look: Lookups, engine: Engine, *, as_asked: bool) -> tuple[Step, str]:

@@ -66,8 +66,9 @@ def summary(diagnoses: Sequence[Diagnosis], setting: Setting) -> str:
     counts = {end: ends.count(end) for end in ("engine", "cache", "registry")}
     good = ", ".join(f"{n} in the {end}" for end, n in counts.items() if n)
     wrong = sum(each.cause is not None for each in diagnoses)
+    should = "it should" if wrong == 1 else "they should"
     names = "1 name" if len(diagnoses) == 1 else f"{len(diagnoses)} names"
-    said = f"{names}: {good or 'none'} found; {wrong} not as it should be"
+    said = f"{names}: {good or 'none'} found; {wrong} not as {should} be"
     hosts = "".join(f"; {host} mapped to {to}" for host, to in setting.host_map.items())
     return f"{setting.client.title}, {said}{printable(hosts)}"
 
