@@ -159,6 +159,8 @@ def test_an_image_in_the_engine_of_the_context(docker: Engine, tmp_path: Path) -
         found = diagnosed("a.io/there:1", setting(away, NEW), elsewhere=[place])
         unasked = diagnosed("a.io/there:1", setting(away, NEW, docker=False), elsewhere=[place])
         old = diagnosed("a.io/there:1", setting(away, OLD), elsewhere=[place])
+        how = setting(away, OLD, docker=False)
+        unasked_old = diagnosed("a.io/there:1", how, elsewhere=[place])
     assert code(found) == "other-engine"
     assert verified(found) == [f"export DOCKER_HOST={docker.url}"]
     assert code(unasked) == "docker-not-asked"
@@ -167,7 +169,10 @@ def test_an_image_in_the_engine_of_the_context(docker: Engine, tmp_path: Path) -
     assert verified(unasked) == [f"export DOCKER_HOST={docker.url}"]
     # There, the old rule asks for another name: the engine alone mends nothing.
     assert old.cause
-    assert old.cause.why.endswith(f"; and there, {diagnose.CAUSES['domain-rewritten']}")
+    assert f"; and there, {diagnose.CAUSES['domain-rewritten']}: " in old.cause.why
+    assert unasked_old.cause
+    for second in ("other-engine", "domain-rewritten"):
+        assert diagnose.CAUSES[second] in unasked_old.cause.why
     assert (old.remedies[0].command, old.remedies[0].verified) == (
         f"export DOCKER_HOST={docker.url}",
         "no",
@@ -667,13 +672,15 @@ def test_a_configuration_of_docker_that_is_none_is_told(docker: Engine, tmp_path
 
 
 def test_every_output_shows_the_host_map(docker: Engine) -> None:
-    arguments = ["diagnose", "--image", "a b", "--engine", docker.url, "--offline"]
-    arguments += ["--host-map", "a.io=127.0.0.1:1", "--host-map", "b.io=127.0.0.1:2"]
     hosts = {"a.io": "127.0.0.1:1", "b.io": "127.0.0.1:2"}
-    shown = _kitref(*arguments).stdout.splitlines()[-1]
-    assert shown.endswith("; a.io mapped to 127.0.0.1:1; b.io mapped to 127.0.0.1:2")
-    assert json.loads(_kitref(*arguments, "--json").stdout)["host_map"] == hosts
-    (run,) = json.loads(_kitref(*arguments, "--sarif").stdout)["runs"]
+    how = linuxkit.setting(clients.find(NEW), docker, host_map=hosts)
+    found = [diagnosed("a b", how)]
+    assert said.summary(found, how) == (
+        "linuxkit@v1.8.2, 1 name: none found; 1 not as it should be"
+        "; a.io mapped to 127.0.0.1:1; b.io mapped to 127.0.0.1:2"
+    )
+    assert json.loads(said.as_json(found, how))["host_map"] == hosts
+    (run,) = json.loads(said.as_sarif(found, how))["runs"]
     assert run["properties"]["hostMap"] == hosts
 
 

@@ -375,7 +375,7 @@ def _both(cause: Cause, when: str, after: Cause | None) -> Cause:
     """Return a cause that hides a second one, with what is known of both."""
     if after is None:
         return cause
-    why = f"{cause.why}; and {when}, {CAUSES[after.code]}"
+    why = f"{cause.why}; and {when}, {CAUSES[after.code]}: {after.why}"
     missing = [after.missing] if after.missing else []
     return _cause(cause.code, why, [*cause.evidence, *after.evidence], missing)
 
