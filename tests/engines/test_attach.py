@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import socket
+import socketserver
+import ssl
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from kitref import errors
 from kitref.engines import Engine, attach, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.live
@@ -81,6 +88,61 @@ def test_the_docker_commands_context(docker: Engine, nothing: Path) -> None:
     with opened("own") as own:
         assert own.source == "attached: docker context mine"
         assert own.store == "containerd"
+
+
+def test_a_context_keeps_its_certificates(
+    docker: Engine, nothing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they go before what a session has
+        monkeypatch.delenv(name, raising=False)
+    authority = trustme.CA()
+    with _behind_tls(docker, authority) as url:
+        _context(nothing, url)
+        name = hashlib.sha256(b"mine").hexdigest()
+        folder = nothing / ".docker/contexts/tls" / name / "docker"
+        folder.mkdir(parents=True)
+        own = authority.issue_cert("me@here")
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        own.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+        own.private_key_pem.write_to_path(folder / "key.pem")
+        (address,) = attach.addresses()
+        with contextlib.closing(attach.connect(address.url, address.tls)) as live:
+            assert live.version == docker.version
+        with pytest.raises(errors.EngineUnavailable):
+            attach.connect(address.url)
+
+
+@contextlib.contextmanager
+def _behind_tls(engine: Engine, authority: trustme.CA) -> Iterator[str]:
+    """Put an engine behind a port of this machine that asks for a certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with (
+                contextlib.suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as client,
+                socket.socket(socket.AF_UNIX) as to,
+            ):
+                to.connect(engine.url.removeprefix("unix://"))
+                back = threading.Thread(target=copy, args=(to, client))
+                back.start()
+                copy(client, to)
+                to.shutdown(socket.SHUT_RDWR)
+                back.join()
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while part := source.recv(65536):
+                target.sendall(part)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 def test_docker_context_goes_before_the_configuration(
