@@ -76,13 +76,16 @@ def regress(
         folders = stack.enter_context(_folder())
         partial = stack.enter_context(runs.fresh(folder))
         (partial / "notebooks").mkdir()
+        shared = folders / "engines.json"
+        stack.enter_context(runs.environment(folders, **{engines.RUNNING: str(shared)}))
+        # Kernels start while the engines do.
+        crew = stack.enter_context(runs.Crew(notebooks, cell_seconds=cell_seconds))
         had, lacking = stack.enter_context(_all(choice, report))
+        shared.write_text(_shared(had))
         jobs = _jobs(had, notebooks, given, partial, folders, lacking)
-        stack.enter_context(runs.environment(folders, **{engines.RUNNING: _shared(had)}))
-        ran = runs.run(
+        ran = crew.run(
             [job for job, reason in jobs if not reason],
             report=lambda job, state: report(job.title, state),
-            cell_seconds=cell_seconds,
         )
         ended = {result.job.title: result for result in ran}
         lookups = _lookups([job for job, _ in jobs])

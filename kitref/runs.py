@@ -8,20 +8,24 @@ import datetime as dt
 import json
 import multiprocessing
 import os
+import queue
 import shutil
 import signal
 import threading
 import time
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kitref import errors
+from kitref.engines import places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
+
+    from jupyter_client.manager import AsyncKernelManager
 
 Status = Literal["passed", "failed", "error", "skipped"]
 
@@ -102,51 +106,77 @@ def check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, An
     return taken
 
 
-def run(
-    jobs: Sequence[Job],
-    *,
-    report: Callable[[Job, str], None],
-    cell_seconds: int = CELL_SECONDS,
-    at_once: int | None = None,
-) -> list[Result]:
-    """Run notebooks side by side.
+class Crew:
+    """Workers that run notebooks side by side, each a process with a kernel of its own.
 
-    A cell that hangs, a kernel that dies and a process that is killed each end their own notebook
-    as an error with its reason; the others go on.
+    As many as run at once are there from the start, and their kernels with them, so that both are
+    ready when there are notebooks to run. Use it as a context manager.
 
     Args:
-        jobs: The notebooks.
-        report: Called with each new state of a job, in words.
+        folder: The folder of the notebooks, where their kernels run.
         cell_seconds: How long a cell may take.
         at_once: How many to run at once; by default one more than the machine has cores, since a
             kernel waits for its engine some of the time.
-
-    Returns:
-        A result a job, in the order of the jobs.
     """
-    at_once = at_once or (os.cpu_count() or 1) + 1
-    waiting = list(jobs)[::-1]
-    working: dict[Connection, _Worker] = {}
-    results: dict[str, Result] = {}
-    try:
-        while waiting or working:
-            while waiting and len(working) < at_once:
-                worker = _Worker(waiting.pop(), cell_seconds)
-                working[worker.connection] = worker
-                report(worker.job, "starting")
-            for ready in wait(list(working)):
-                worker = working[ready]  # type: ignore[index]
-                said = worker.hear()
-                if isinstance(said, Result):
-                    del working[worker.connection]
-                    results[worker.job.title] = said
-                    report(worker.job, f"{said.status} in {said.seconds:.1f} s")
-                else:
-                    report(worker.job, said)
-    finally:
-        for worker in working.values():
+
+    def __init__(
+        self, folder: Path, *, cell_seconds: int = CELL_SECONDS, at_once: int | None = None
+    ) -> None:
+        self._folder = folder
+        self._cell_seconds = cell_seconds
+        self._at_once = at_once or (os.cpu_count() or 1) + 1
+        self._idle: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        """Start the workers."""
+        self._idle = [self._worker() for _ in range(self._at_once)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End those that are still there."""
+        for worker in self._idle:
             worker.end()
-    return [results[job.title] for job in jobs]
+
+    def run(self, jobs: Sequence[Job], *, report: Callable[[Job, str], None]) -> list[Result]:
+        """Run notebooks.
+
+        A cell that hangs, a kernel that dies and a process that is killed each end their own
+        notebook as an error with its reason; the others go on.
+
+        Args:
+            jobs: The notebooks.
+            report: Called with each new state of a job, in words.
+
+        Returns:
+            A result a job, in the order of the jobs.
+        """
+        waiting = list(jobs)[::-1]
+        working: dict[Connection, _Worker] = {}
+        results: dict[str, Result] = {}
+        try:
+            while waiting or working:
+                while waiting and len(working) < self._at_once:
+                    worker = self._idle.pop() if self._idle else self._worker()
+                    working[worker.connection] = worker
+                    job = waiting.pop()
+                    report(job, "starting")
+                    worker.give(job)
+                for ready in wait(list(working)):
+                    worker = working[ready]  # type: ignore[index]
+                    job, said = worker.job, worker.hear()
+                    if isinstance(said, Result):
+                        del working[worker.connection]
+                        results[job.title] = said
+                        report(job, f"{said.status} in {said.seconds:.1f} s")
+                    else:
+                        report(job, said)
+        finally:
+            for worker in working.values():
+                worker.end()
+        return [results[job.title] for job in jobs]
+
+    def _worker(self) -> _Worker:
+        return _Worker(self._folder, self._cell_seconds)
 
 
 @contextlib.contextmanager
@@ -159,11 +189,10 @@ def environment(folder: Path, **variables: str) -> Iterator[None]:
     """
     wanted = variables | {
         name: str(folder / name.lower())
-        for name in (
-            "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
-            "MPLCONFIGDIR",
-        )
-    }  # fmt: skip
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    }
+    # The kit's for good: matplotlib looks through all fonts of the machine to fill it.
+    wanted["MPLCONFIGDIR"] = str(places.cache() / "matplotlib")
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -232,28 +261,40 @@ def now() -> str:
 
 
 class _Worker:
-    """A process that runs one notebook and says how it goes."""
+    """A process with a kernel that is given one notebook, and says how it goes.
 
-    def __init__(self, job: Job, cell_seconds: int) -> None:
+    Attributes:
+        connection: Where it speaks.
+        job: The notebook that it was given.
+    """
+
+    job: Job
+
+    def __init__(self, folder: Path, cell_seconds: int) -> None:
         # Papermill is imported once, by the server; each worker is a fork of it.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["papermill", "nbclient.exceptions"])
-        self.job = job
-        self.start = time.monotonic()
+        context.set_forkserver_preload(["papermill", "nbclient.client", "jupyter_client.manager"])
         self.connection, theirs = context.Pipe()
         self.process: ForkServerProcess = context.Process(
             target=_work,
-            args=(job, cell_seconds, theirs, dict(os.environ)),
-            name=f"kitref {job.title}",
+            args=(folder, cell_seconds, theirs, dict(os.environ)),
+            name="kitref worker",
         )
         self.process.start()
         theirs.close()
+
+    def give(self, job: Job) -> None:
+        """Give it its notebook."""
+        self.job = job
+        self.start = time.monotonic()
+        with contextlib.suppress(OSError):  # it has died, which is heard
+            self.connection.send(job)
 
     def hear(self) -> str | Result:
         """Return what the process says next: a state in words, or how it ended."""
         try:
             said = self.connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self.process.join()
             said = ("error", f"its process ended with {self.process.exitcode}")
         if isinstance(said, str):
@@ -277,29 +318,55 @@ class _Worker:
             self.process.join()
 
 
-def _work(job: Job, cell_seconds: int, parent: Connection, environment: dict[str, str]) -> None:
-    """Run one notebook; the whole life of a worker process."""
+def _work(folder: Path, cell_seconds: int, parent: Connection, environment: dict[str, str]) -> None:
+    """Start a kernel, and run the notebook that comes; the whole life of a worker process."""
     os.environ.clear()  # the server's is that of the first run
     os.environ.update(environment)
     # A group of its own: Ctrl-C goes to the kit, which then lets go of the connection.
     os.setpgid(0, 0)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    given: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(parent, given), daemon=True).start()
+    try:
+        with _kernel(folder) as kernel:
+            parent.send(_execute(given.get(), cell_seconds, parent, kernel))
+    except KeyboardInterrupt:
+        pass  # nobody waits for us any more
 
-    import papermill  # noqa: PLC0415 - in the worker alone
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
-    from traitlets.config import Config  # noqa: PLC0415
+
+@contextlib.contextmanager
+def _kernel(folder: Path) -> Iterator[AsyncKernelManager]:
+    """Have a kernel that runs in a folder."""
+    from jupyter_client.manager import AsyncKernelManager  # noqa: PLC0415 - in a worker alone
+    from jupyter_core.utils import run_sync  # noqa: PLC0415
 
     # Sockets in a folder of the run instead of TCP ports; the number keeps kernels apart.
     sockets = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / f"{os.getpid()}.json"
     sockets.parent.mkdir(parents=True, exist_ok=True)
-    cells = json.loads(job.notebook.read_text())["cells"]
+    kernel = AsyncKernelManager(
+        kernel_name="python3", transport="ipc", connection_file=str(sockets)
+    )
+    try:
+        run_sync(kernel.start_kernel)(cwd=str(folder))
+        yield kernel
+    finally:
+        if kernel.has_kernel:
+            run_sync(kernel.shutdown_kernel)(now=True)  # no cell leaves work for the kernel's end
+
+
+def _execute(
+    job: Job, cell_seconds: int, parent: Connection, kernel: AsyncKernelManager
+) -> tuple[Status, str]:
+    """Run a notebook in a kernel; say how far it is, and return how it ended."""
+    import papermill  # noqa: PLC0415 - in a worker alone
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
+
+    cells = json.loads(job.notebook.read_text("utf-8"))["cells"]
 
     def tell(cell: dict[str, Any], cell_index: int) -> None:
         # papermill adds a cell with the parameters.
         if cell["cell_type"] == "code":
             parent.send(f"cell {cell_index + 1} of {len(cells) + 1}")
 
-    status: tuple[Status, str] = ("passed", "")
     try:
         papermill.execute_notebook(
             str(job.notebook),
@@ -310,27 +377,26 @@ def _work(job: Job, cell_seconds: int, parent: Connection, environment: dict[str
             execution_timeout=cell_seconds,
             cwd=str(job.notebook.parent),
             on_cell_start=tell,
-            shutdown_kernel="immediate",  # no cell leaves work for the kernel's end
-            config=Config({"KernelManager": {"transport": "ipc", "connection_file": str(sockets)}}),
+            km=kernel,
         )
     except papermill.exceptions.PapermillExecutionError as error:
         kind: Status = "failed" if error.ename == "Finding" else "error"
-        status = (kind, f"{error.ename}: {error.evalue}")
+        return kind, f"{error.ename}: {error.evalue}"
     except CellTimeoutError:
-        status = ("error", f"a cell took longer than {cell_seconds} s")
+        return "error", f"a cell took longer than {cell_seconds} s"
     except DeadKernelError:
-        status = ("error", "its kernel died")
+        return "error", "its kernel died"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this notebook's reason
-        status = ("error", f"{type(error).__name__}: {error}")
-    parent.send(status)
+        return "error", f"{type(error).__name__}: {error}"
+    return "passed", ""
 
 
-def _watch(parent: Connection) -> None:
-    """Stop when the process that we work for lets go of us or dies."""
+def _listen(parent: Connection, given: queue.SimpleQueue[Job]) -> None:
+    """Take the notebook, and stop when the process that we work for lets go of us or dies."""
     with contextlib.suppress(EOFError, OSError):
+        given.put(parent.recv())
         parent.recv()
-    # nbclient answers this signal by shutting its kernel down.
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)  # whatever goes on ends, and the kernel with it
     time.sleep(_GRACE_SECONDS)
     os._exit(1)
 

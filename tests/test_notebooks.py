@@ -149,8 +149,9 @@ def test_a_live_notebook_runs_with_its_default_parameters(
 ) -> None:
     """Lax, as it is kept without outputs; what the live answers are, the notebook itself checks."""
     had = {"url": docker.url, "name": docker.name, "source": docker.source}
-    shared = json.dumps({"private/any": had})
-    run = nbval(notebook, tmp_path, option="--nbval-lax", **{engines.RUNNING: shared})
+    shared = tmp_path / "engines.json"
+    shared.write_text(json.dumps({"private/any": had}))
+    run = nbval(notebook, tmp_path, option="--nbval-lax", **{engines.RUNNING: str(shared)})
     assert run.returncode == 0, run.stdout + run.stderr
     assert f"{len(cells_of(notebook))} passed" in run.stdout
 

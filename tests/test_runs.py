@@ -50,10 +50,8 @@ def test_each_ends_in_its_own_way(tmp_path: Path) -> None:
     }
     jobs = [_job(tmp_path, title, cell, name="y", count=2) for title, cell in endings.items()]
     states: list[str] = []
-    with runs.environment(tmp_path):
-        results = runs.run(
-            jobs, report=lambda job, state: states.append(f"{job.title} {state}"), cell_seconds=8
-        )
+    with runs.environment(tmp_path), runs.Crew(tmp_path, cell_seconds=8) as crew:
+        results = crew.run(jobs, report=lambda job, state: states.append(f"{job.title} {state}"))
     assert [(r.job.title, r.status, r.reason) for r in results] == [
         ("passes", "passed", ""),
         ("finds", "failed", "Finding: alpine is not found"),
@@ -74,9 +72,32 @@ if __name__ == "__main__":
     notebook = Path(sys.argv[1])
     output = notebook.with_suffix(".out.ipynb")
     job = runs.Job(title="t", notebook=notebook, output=output, parameters={})
-    with runs.environment(notebook.parent):
-        runs.run([job], report=lambda job, state: print(state, flush=True))
+    with runs.environment(notebook.parent), runs.Crew(notebook.parent) as crew:
+        crew.run([job], report=lambda job, state: print(state, flush=True))
 """
+
+
+def test_kernels_are_there_before_their_notebooks_and_gone_after_them(tmp_path: Path) -> None:
+    def kernels() -> list[Path]:
+        return [
+            process
+            for process in Path("/proc").glob("[0-9]*")
+            if f"{tmp_path}/".encode() in _command(process)
+        ]
+
+    with runs.environment(tmp_path), runs.Crew(tmp_path, at_once=2):
+        deadline = time.monotonic() + 60
+        while len(kernels()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(kernels()) == 2
+    assert kernels() == []
+
+
+def _command(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""  # it has ended
 
 
 def test_a_killed_run_leaves_no_kernel(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitref import errors
@@ -40,7 +41,8 @@ __all__ = [
 ]
 
 RUNNING = "KITREF_ENGINES"
-"""The environment variable with the engines that a run shares: by title, as JSON."""
+"""The environment variable that names the file with the engines that a run shares: by title, as
+JSON. It is written once they are there; the kernels that read it are started before that."""
 
 
 @contextlib.contextmanager
@@ -62,7 +64,7 @@ def opened(engine: str = "private", store: str = "any") -> Iterator[Engine]:
         UsageError: There is no such engine, or it has another store.
         EngineUnavailable: It could not be had.
     """
-    if shared := json.loads(os.environ.get(RUNNING, "{}")).get(f"{engine}/{store}"):
+    if shared := _shared().get(f"{engine}/{store}"):
         live = Engine.connect(
             shared["url"], name=shared["name"], source=shared["source"], private=True
         )
@@ -106,9 +108,16 @@ def at_hand(engines: str = "all") -> list[tuple[str, str]]:
     if engines != "all":
         titles = [title.strip() for title in engines.split(",")]
     else:
-        titles = list(json.loads(os.environ.get(RUNNING, "{}"))) or [s.title for s in specs()]
+        titles = list(_shared()) or [s.title for s in specs()]
     pairs = (title.rpartition("/") for title in titles)
     return [(engine, store) if engine else (store, "any") for engine, _, store in pairs]
+
+
+def _shared() -> dict[str, dict[str, str]]:
+    """Return the engines that this run shares; none where there is no run."""
+    file = Path(os.environ.get(RUNNING, ""))
+    shared: dict[str, dict[str, str]] = json.loads(file.read_text()) if file.is_file() else {}
+    return shared
 
 
 def survey_all(engines: str, images: Sequence[str], rules: Sequence[Rule]) -> list[Survey]:
