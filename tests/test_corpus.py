@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import re
 from collections import Counter
 from importlib import resources
 from pathlib import Path
@@ -45,6 +46,12 @@ RECORD: dict[str, Any] = {
     "source": "https://example.com/1",
     "expected_by": "hand",
 }
+# A reason that begins with one of these leans on the case before it.
+LEANING = re.compile(
+    r"(after|also|and|another|as|before|behind|but|either|here|its?|neither|nor|not|of|or|so|such"
+    r"|that|the (other|same)|their|them|these|they|this|those|too)\b",
+    re.IGNORECASE,
+)
 PARTS = ("domain", "path", "tag", "digest")
 NAMES = ("familiar", "canonical", "expanded", "expanded_with_tag")
 NO_CASE = RECORD | dict.fromkeys((*PARTS, *NAMES)) | {"status": "invalid"}
@@ -74,7 +81,7 @@ def test_it_has_400_cases_or_more() -> None:
     assert len(CASES) >= 400
 
 
-@pytest.mark.parametrize("key", ["id", "text"])
+@pytest.mark.parametrize("key", ["id", "text", "why"])
 def test_no_two_cases_share(key: str) -> None:
     twice = [value for value, n in Counter(getattr(case, key) for case in CASES).items() if n > 1]
     assert twice == []
@@ -98,6 +105,13 @@ def test_the_file_is_plain_ascii_sorted_and_in_one_order_of_keys() -> None:
 @pytest.mark.parametrize("case", CASES, ids=ids)
 def test_an_id_begins_with_its_family(case: corpus.Case) -> None:
     assert case.id.startswith(f"{case.family}-")
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_a_reason_stands_on_its_own(case: corpus.Case) -> None:
+    assert not LEANING.match(case.why)
+    assert len(case.why.split()) >= 6
+    assert ". " not in case.why, "more than one sentence"
 
 
 @pytest.mark.parametrize("case", VALID, ids=ids)
