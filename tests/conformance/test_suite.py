@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,11 @@ def test_one_wrong_answer_is_caught_and_named() -> None:
     wrong = [each for each in judged("one_wrong", "docker") if each.verdict != "pass"]
     assert [each.question.id for each in wrong] == [BASTION.id]
     assert wrong[0].differences == {"tag": ("local", "latest")}
+
+
+def test_containerds_own_answer_is_recorded_for_every_case() -> None:
+    file = resources.files("kitref") / "data" / "containerd.json"
+    assert list(json.loads(file.read_bytes())["printed"]) == list(CASES)
 
 
 def test_an_old_rule_conforms_to_its_own_profile_alone() -> None:
