@@ -145,14 +145,16 @@ def _parameters(notebooks: Path, parameters: dict[str, Any]) -> dict[str, dict[s
             f"{', '.join(sorted(reserved))} is set by the run itself",
             remedy="choose engines with --engine",
         )
-    declared = {}
-    for name in (REPRODUCE, MATRIX, BUILD):
+    names = (REPRODUCE, MATRIX, BUILD)
+    for name in names:
         if not (notebooks / name).is_file():
             raise errors.UsageError(
                 f"there is no {notebooks / name}",
                 remedy="run it in a clone of kitref, or give --notebooks",
             )
-        declared[name] = runs.declared(notebooks / name)
+    if not parameters:
+        return {name: {} for name in names}  # and nobody has to wait until they are read
+    declared = {name: runs.declared(notebooks / name) for name in names}
     known = set().union(*declared.values())
     for name in parameters.keys() - known:
         raise errors.UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import datetime as dt
@@ -13,6 +14,7 @@ import shutil
 import signal
 import threading
 import time
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -23,7 +25,7 @@ from kitref.engines import places
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkServerProcess
+    from multiprocessing.context import ForkServerContext, ForkServerProcess
 
     from jupyter_client.manager import AsyncKernelManager
 
@@ -73,9 +75,7 @@ class Result:
 
 def declared(notebook: Path) -> set[str]:
     """Return the names of the parameters that a notebook declares."""
-    import papermill  # noqa: PLC0415 - slow to import
-
-    return set(papermill.inspect_notebook(str(notebook)))
+    return set(_declared(notebook))
 
 
 def check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -91,9 +91,7 @@ def check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, An
     Raises:
         UsageError: A name that the notebook does not have, or a value that its type cannot take.
     """
-    import papermill  # noqa: PLC0415 - slow to import
-
-    declared = papermill.inspect_notebook(str(notebook))
+    declared = _declared(notebook)
     taken = {}
     for name, value in parameters.items():
         if name not in declared:
@@ -101,9 +99,30 @@ def check_parameters(notebook: Path, parameters: dict[str, Any]) -> dict[str, An
                 f"{notebook.name} has no parameter {name!r}",
                 remedy="it has " + ", ".join(sorted(declared)),
             )
-        kind = declared[name]["inferred_type_name"]
-        taken[name] = _typed(notebook, name, kind, value)
+        taken[name] = _typed(notebook, name, declared[name], value)
     return taken
+
+
+def _declared(notebook: Path) -> dict[str, str]:
+    """Return the type of each parameter that a notebook declares, as it is written there."""
+    # Where papermill is imported already, which takes longer than all else before a run.
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=server()) as pool:
+        return pool.submit(_inspect, notebook).result()
+
+
+def _inspect(notebook: Path) -> dict[str, str]:
+    import papermill  # noqa: PLC0415 - in a worker alone
+
+    declared = papermill.inspect_notebook(str(notebook))
+    return {name: parameter["inferred_type_name"] for name, parameter in declared.items()}
+
+
+def server() -> ForkServerContext:
+    """Have the process that workers are forks of; it imports once what they all need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["kitref.runs", "papermill", "jupyter_client.manager"])
+    forkserver.ensure_running()
+    return context
 
 
 class Crew:
@@ -125,17 +144,21 @@ class Crew:
         self._folder = folder
         self._cell_seconds = cell_seconds
         self._at_once = at_once or (os.cpu_count() or 1) + 1
-        self._idle: list[_Worker] = []
+        # Nobody waits while the server imports what the workers are to have.
+        self._starter = concurrent.futures.ThreadPoolExecutor(1)
+        self._ahead: list[concurrent.futures.Future[_Worker]] = []
 
     def __enter__(self) -> Self:
         """Start the workers."""
-        self._idle = [self._worker() for _ in range(self._at_once)]
+        self._ahead = [self._starter.submit(self._worker) for _ in range(self._at_once)]
         return self
 
     def __exit__(self, *_: object) -> None:
         """End those that are still there."""
-        for worker in self._idle:
-            worker.end()
+        self._starter.shutdown(cancel_futures=True)
+        for worker in self._ahead:
+            if not worker.cancelled():
+                worker.result().end()
 
     def run(self, jobs: Sequence[Job], *, report: Callable[[Job, str], None]) -> list[Result]:
         """Run notebooks.
@@ -156,7 +179,7 @@ class Crew:
         try:
             while waiting or working:
                 while waiting and len(working) < self._at_once:
-                    worker = self._idle.pop() if self._idle else self._worker()
+                    worker = self._ahead.pop(0).result() if self._ahead else self._worker()
                     working[worker.connection] = worker
                     job = waiting.pop()
                     report(job, "starting")
@@ -271,9 +294,7 @@ class _Worker:
     job: Job
 
     def __init__(self, folder: Path, cell_seconds: int) -> None:
-        # Papermill is imported once, by the server; each worker is a fork of it.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["papermill", "nbclient.client", "jupyter_client.manager"])
+        context = server()
         self.connection, theirs = context.Pipe()
         self.process: ForkServerProcess = context.Process(
             target=_work,

@@ -100,6 +100,9 @@ def regress(  # noqa: PLR0913, PLR0917 - as click passes them
     import json
     from pathlib import Path
 
+    from kitref import runs
+
+    runs.server()  # which imports what it needs while we do
     from kitref import regression
     from kitref.report import terminal, timeline
 
