@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import io
 import json
 import re
@@ -17,15 +18,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import docker
-import requests
-import urllib3
 
 from kitref import errors
-from kitref.engines.transport import Transport
+from kitref.engines.transport import NO_ANSWER, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import urllib3
     from docker.tls import TLSConfig
 
     from kitref.rules import Expansion
@@ -140,12 +140,17 @@ class Engine:
             EngineUnavailable: Nothing that speaks the Engine API answers there.
             UsageError: Docker's configuration cannot be read.
         """
+        if url.startswith("ssh://") and importlib.util.find_spec("paramiko") is None:
+            raise errors.EngineUnavailable(
+                f"{url} is reached by a package that is not there (paramiko)",
+                remedy="pip install paramiko",
+            )
         try:
             client = docker.APIClient(
                 base_url=url, version="auto", timeout=_TIMEOUT, tls=tls or False
             )
             version, info = client.version(), client.info()
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        except (docker.errors.DockerException, *NO_ANSWER) as error:
             raise errors.EngineUnavailable(
                 f"no container engine answers at {url} ({_innermost(error)})",
                 remedy="start it, check the address, or leave --engine out for a private one",
@@ -196,7 +201,7 @@ class Engine:
         version = api_version or self._client.api_version
         try:
             response = self._transport.request("GET", f"/v{version}/images/{path}/json")
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except NO_ANSWER as error:
             return Answer(outcome="not-asked", detail=_innermost(error))
         return _read(response)
 
@@ -230,7 +235,7 @@ class Engine:
         """
         try:
             images = self._client.images()
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        except (docker.errors.DockerException, *NO_ANSWER) as error:
             raise errors.EngineUnavailable(
                 f"{self.title} would not list its images ({_innermost(error)})"
             ) from error
@@ -256,7 +261,7 @@ class Engine:
         try:
             lines = self._client.load_image(_archive(self.arch, run))  # type: ignore[no-untyped-call]
             said = "".join(line.get("stream", "") for line in lines)
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        except (docker.errors.DockerException, *NO_ANSWER) as error:
             raise errors.EngineUnavailable(
                 f"{self.title} took no image ({_innermost(error)})"
             ) from error
@@ -302,7 +307,7 @@ class Engine:
             response = self._transport.request(
                 method, f"/v{self._client.api_version}/images/{path}"
             )
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except NO_ANSWER as error:
             reason = _innermost(error)
         else:
             if response.status < HTTPStatus.MULTIPLE_CHOICES or response.status == fine:

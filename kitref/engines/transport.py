@@ -7,14 +7,25 @@ engines take to answer. Its transports are used here as they are, whatever the a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import requests
+import urllib3
+
+try:
+    from paramiko import SSHException
+except ImportError:  # which only ssh:// needs; the client imports it too, where it is there
+    SSHException = OSError
 
 if TYPE_CHECKING:
     import docker
-    import urllib3
     from requests.adapters import HTTPAdapter
+
+
+NO_ANSWER: Final = (
+    requests.RequestException, urllib3.exceptions.HTTPError, SSHException, OSError, EOFError,
+)  # fmt: skip
+"""What is raised where an engine does not answer, whatever the address."""
 
 
 class Transport:
@@ -48,8 +59,7 @@ class Transport:
             The response, read to its end. A redirect is not followed.
 
         Raises:
-            urllib3.exceptions.HTTPError: There was no answer.
-            OSError: The same.
+            NO_ANSWER: There was no answer; one of these.
         """
         # Asked for each time: the client drops what it has not used for a while.
         connections = cast(

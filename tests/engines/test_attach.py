@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import socket
 import socketserver
@@ -68,6 +69,12 @@ def test_tls_without_certificates(nothing: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DOCKER_CERT_PATH", str(nothing))
     with pytest.raises(errors.EngineUnavailable, match=f"{nothing} has not all of ca.pem"):
         attach.find()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("paramiko") is not None, reason="it is there")
+def test_ssh_says_what_it_needs() -> None:
+    with pytest.raises(errors.EngineUnavailable, match="pip install paramiko"):
+        attach.connect("ssh://nobody@127.0.0.1")
 
 
 def test_a_notebook_by_hand_takes_away_what_a_killed_one_left(docker: Engine) -> None:
