@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,12 +48,14 @@ class Reply:
         error: Why it refuses the text; empty where it does not.
         trouble: Why there is no answer; None where there is one.
         detail: The trouble in words.
+        id: The question that it says it answers; None where it does not say.
     """
 
     claims: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     error: str = ""
     trouble: Trouble | None = None
     detail: str = ""
+    id: object = None
 
 
 def read(line: bytes) -> Reply:
@@ -66,11 +68,16 @@ def read(line: bytes) -> Reply:
         The reply; one that breaks the contract is `malformed`, and says how.
     """
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_pairs)
     except (ValueError, RecursionError) as error:
         return _malformed(f"no JSON ({error}): {line[:80]!r}")
     if not isinstance(value, dict):
         return _malformed(f"no JSON object: {line[:80]!r}")
+    return dataclasses.replace(_said(value), id=value.get("id"))
+
+
+def _said(value: Mapping[str, Any]) -> Reply:
+    """Return what an object of an adapter says."""
     refusal = value.get("error")
     if refusal is not None:
         # Words, or an object as `kitref expand --json` has it.
@@ -84,6 +91,15 @@ def read(line: bytes) -> Reply:
         if claim is not None and not isinstance(claim, str):
             return _malformed(f"{part} is {claim!r}"[:100] + ", no text and no null")
     return Reply(claims=claims)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs; of two claims for one part none is the answer."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"twice {next(key for key in value if keys.count(key) > 1)!r}"[:80])
+    return value
 
 
 def _malformed(detail: str) -> Reply:

@@ -14,6 +14,7 @@ from kitref.conformance import contract, runner
 
 QUESTIONS = [contract.Question(id=f"q{n}", text=text) for n, text in enumerate("abcde")]
 ANSWER = "print(json.dumps({'asked': q['text']}), flush=True)"
+NAMED = "print(json.dumps({'asked': q['text'], 'id': q['id']}), flush=True)"
 LOOP = (
     "import json, os, sys, time\nfor n, line in enumerate(sys.stdin):\n    q = json.loads(line)\n"
 )
@@ -49,10 +50,32 @@ def troubles(command: list[str], *, seconds: float = 5) -> list[str]:
                      "a torrent c d e", id="long-line"),
         pytest.param(f"{ANSWER}\nif q['text'] == 'e': print('{{}}', flush=True)",
                      "a b c d torrent", id="one-line-more"),
+        pytest.param("print('{\"asked\": \"x\", \"asked\": \"y\"}')",
+                     " ".join(["malformed"] * 5), id="a-part-twice"),
+        pytest.param(NAMED, "a b c d e", id="named"),
+        pytest.param(f"if q['text'] != 'c': {NAMED}", "a b missing d e", id="named-one-missing"),
+        pytest.param(f"if q['text'] != 'e': {NAMED}", "a b c d missing", id="named-last-missing"),
+        pytest.param(f"if q['text'] == 'c': print('debug')\n{NAMED}",
+                     "a b malformed d e", id="named-one-more"),
+        pytest.param(f"{NAMED}\nif q['text'] == 'c':\n    {NAMED}",
+                     "a b malformed d e", id="named-one-twice"),
+        pytest.param(f"{NAMED}\nif q['text'] == 'e': print('{{\"id\": \"q1\"}}', flush=True)",
+                     "a malformed c d e", id="named-one-again-at-the-end"),
+        pytest.param(f"if n != 1: {NAMED}\nif n == 2: q = dict(text='b', id='q1'); {NAMED}",
+                     "a malformed c d e", id="named-two-swapped"),
+        pytest.param("print('{\"id\": 1}')", " ".join(["malformed"] * 5), id="named-otherwise"),
+        pytest.param(f"{NAMED}\nwhile q['text'] == 'b': print('{{\"id\": \"q0\"}}')",
+                     "malformed b torrent d e", id="named-without-an-end"),
     ],
 )  # fmt: skip
 def test_what_an_adapter_does_is_told(body: str, expected: str) -> None:
     assert troubles(python(body)) == expected.split()
+
+
+def test_a_line_that_is_none_is_shown_though_its_answer_comes_after_it() -> None:
+    replies = runner.run(python(f"if n == 1: print('debug')\n{NAMED}"), QUESTIONS)
+    assert [n for n, reply in enumerate(replies) if reply.trouble] == [1]
+    assert "debug" in replies[1].detail
 
 
 def test_an_adapter_that_hangs_is_started_again_with_the_next() -> None:
@@ -85,6 +108,42 @@ def test_one_that_always_dies_is_given_up() -> None:
     questions = [contract.Question(id=str(n), text="a") for n in range(100)]
     replies = runner.run([sys.executable, "-c", "raise SystemExit(1)"], questions)
     assert [reply.trouble for reply in replies] == ["crash"] * 26 + ["missing"] * 74
+
+
+def test_one_that_answers_may_die_at_any_number_of_texts() -> None:
+    questions = [contract.Question(id=str(n), text="ab"[n % 2]) for n in range(100)]
+    replies = runner.run(python(f"sys.exit(2) if q['text'] == 'b' else {ANSWER}"), questions)
+    assert [reply.trouble for reply in replies] == [None, "crash"] * 50
+
+
+def test_one_that_hangs_time_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_STARTS", 2)
+    questions = [contract.Question(id=str(n), text="ab"[n % 2]) for n in range(10)]
+    body = f"time.sleep(60) if q['text'] == 'b' else {ANSWER}"
+    replies = runner.run(python(body), questions, seconds=2)
+    assert [reply.trouble for reply in replies] == [None, "time-out"] * 2 + ["missing"] * 6
+
+
+def test_a_run_ends() -> None:
+    questions = [contract.Question(id=str(n), text="a") for n in range(1000)]
+    replies = runner.run(python(f"time.sleep(0.2)\n{ANSWER}"), questions, at_most=2)
+    assert replies[0].claims == {"asked": "a"}
+    assert replies[-1].detail.startswith("not asked: the run took longer than 2 s")
+
+
+def test_a_child_in_another_session_holds_nobody_up(tmp_path: Path) -> None:
+    child = (
+        "import subprocess, sys\n"
+        "p = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid))\n"
+        "for line in sys.stdin: print('{}', flush=True)\n"
+    )
+    start = time.monotonic()
+    try:
+        assert troubles(python(child, loop=False)) == ["-"] * 5
+        assert time.monotonic() - start < 30
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), 9)
 
 
 def test_its_last_words_are_kept() -> None:
