@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
 import click
 
@@ -11,6 +10,7 @@ from kitref import errors
 from kitref.cli import ends
 
 _IMPORT_SECONDS = 60
+_SECONDS = 10.0  # as the runner has it, which is imported late
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -31,9 +31,9 @@ _IMPORT_SECONDS = 60
 @click.option("--corpus", "file", metavar="FILE", help="Another corpus.  [default: the kit's]")
 @click.option(
     "--seconds",
-    default=10.0,
+    default=_SECONDS,
     show_default=True,
-    type=click.FloatRange(min=0.1),
+    type=click.FloatRange(min=0.1, max=3600),
     help="How long the program may take for its next line.",
 )
 @click.option(
@@ -74,7 +74,7 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
     Exit codes:
       0 it conforms   1 it does not   2 wrong usage   3 no such engine   4 it crashed or hung
     """  # noqa: D301 - click's mark
-    import json
+    import math
     from pathlib import Path
 
     from kitref import conformance, corpus, engines, runs
@@ -84,11 +84,13 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
     ends.end_on_sigterm()
     if bool(command) == bool(function):
         raise click.UsageError("give a command after --, or a function with --python")
+    if math.isnan(seconds):
+        raise click.UsageError("--seconds takes a number")
     adapter = list(command) if command else _calling(function or "")
     profile = conformance.profile(name)
     cases = corpus.load(file)
     ids = {case.id for case in cases}
-    excuses = conformance.load_known(Path(known), ids) if known else {}
+    excuses = conformance.load_known(Path(known), ids) if known is not None else {}
     for each, there in ((wanted, ids), (family, {case.family for case in cases})):
         if missing := [one for one in each if one.removesuffix("+tag") not in there]:
             raise errors.UsageError(
@@ -98,8 +100,16 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
     if wanted or family:
         names = {one.removesuffix("+tag") for one in wanted}
         cases = tuple(case for case in cases if case.id in names or case.family in family)
+    asked = (("--corpus", file), ("--known", known), ("--engine", engine))
+    options = [word for option, value in asked if value for word in (option, value)]
+    if seconds != _SECONDS:
+        options += ["--seconds", f"{seconds:g}"]
     start = runs.now()
-    with contextlib.ExitStack() as stack, terminal.progress() as report:
+    with (
+        contextlib.ExitStack() as last,
+        contextlib.ExitStack() as stack,
+        terminal.progress() as report,
+    ):
         folder = stack.enter_context(runs.fresh(Path(output))) if output else None
         live = stack.enter_context(engines.opened(engine)) if engine else None
         judged = conformance.conform(
@@ -111,7 +121,9 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
             report=lambda done, of: report("cases", f"answered {done} of {of}"),
         )
         if live:
-            judged = conformance.settle(judged, live)
+            judged = conformance.settle(
+                judged, live, report=lambda done, of: report("cases", f"settled {done} of {of}")
+            )
         record = conformance.Conformance(
             command=adapter,
             profile=profile,
@@ -119,13 +131,12 @@ def conform(  # noqa: PLR0913, PLR0917 - as click passes them
             start=start,
             end=runs.now(),
             engine=f"{live.title} {live.version}" if live else "",
+            options=options,
         )
+        # When all else has ended, and also where the folder cannot be written.
+        last.callback(said.dump if as_json else said.show, record)
         if folder:
             said.write(record, folder)
-    if as_json:
-        sys.stdout.write(json.dumps(said.as_json(record), indent=2) + "\n")
-    else:
-        said.show(record)
     click.get_current_context().exit(record.exit_code)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kitref.conformance.profiles import Expected, Profile
     from kitref.corpus import Case
-    from kitref.engines import Engine
+    from kitref.engines import Engine, Guest
 
 Verdict = Literal[
     "pass", "fail", "not-claimed", "allowed", "known", "known-passes",
@@ -87,6 +87,7 @@ class Conformance:
         start: When it started, RFC 3339.
         end: When it ended.
         engine: The engine that settled disagreements; empty where none was asked.
+        options: The options that it ran with, but for the profile and the cases.
     """
 
     command: Sequence[str]
@@ -95,6 +96,7 @@ class Conformance:
     start: str
     end: str
     engine: str = ""
+    options: Sequence[str] = ()
 
     @property
     def counts(self) -> Counter[str]:
@@ -138,7 +140,7 @@ def conform(
         command: Its adapter.
         cases: The cases.
         profile: What it is to answer.
-        known: Known failures: the reason by the case's id.
+        known: Known failures: the reason by the question's id.
         seconds: How long it may take for its next line.
         report: Called with how many questions are answered, and of how many.
 
@@ -159,59 +161,96 @@ def conform(
                 asked.append((case, question, expected))
     replies = run(command, [question for _, question, _ in asked], seconds=seconds, report=report)
     return [
-        _judge(case, question, expected, reply, known.get(case.id, ""))
+        _judge(case, question, expected, reply, known.get(question.id, ""))
         for (case, question, expected), reply in zip(asked, replies, strict=True)
     ]
 
 
-def settle(judged: Sequence[Judged], engine: Engine) -> list[Judged]:
+def settle(
+    judged: Sequence[Judged],
+    engine: Engine,
+    *,
+    report: Callable[[int, int], None] = lambda _done, _of: None,
+) -> list[Judged]:
     """Ask an engine for the name that the program would ask for, where it disagrees.
 
     Args:
         judged: The verdicts.
-        engine: A live engine; an image of the kit's own is tagged with the text and taken away.
+        engine: A live engine; an image of the kit's own is tagged with the text and taken away. On
+            a user's engine text and name get the run's number, as `Guest.own` says.
+        report: Called with how many disagreements are settled, and of how many.
 
     Returns:
         The verdicts, those that fail with what the engine says.
     """
-    return [
-        dataclasses.replace(each, settled=_settled(each, engine))
-        if each.verdict == "fail"
-        else each
-        for each in judged
-    ]
+    failing = [each for each in judged if each.verdict == "fail"]
+    settled = {}
+    for each in failing:
+        settled[each.question] = f"{engine.title} {engine.version}: {_settled(each, engine)}"
+        report(len(settled), len(failing))
+    return [dataclasses.replace(each, settled=settled.get(each.question, "")) for each in judged]
 
 
 def _settled(each: Judged, engine: Engine) -> str:
-    asks = each.reply.claims.get("asked") or each.reply.claims.get("canonical")
-    where = f"{engine.title} {engine.version}"
-    if each.reply.error or not asks:
-        why = "refuses the name" if each.reply.error else "claims no name to ask for"
-        return f"{where}: not asked: the program {why}"
-    try:
-        tagged = parse(each.case.text)
-    except errors.InvalidReference:
-        answer = engine.ask(asks)
-        return f"{where}: no image can have that name; {asks} is {answer.outcome}"
-    if tagged.digest or not engine.private:
-        # A digest cannot be tagged; on a user's engine the very name is not the kit's to give.
-        return f"{where}: not asked: an image cannot be tagged with it here"
+    asks = each.case.text if each.reply.error else _asks(each.reply.claims)
+    if obstacle := _obstacle(each.case, asks):
+        return f"not asked: {obstacle}"
+    if each.case.status == "invalid":
+        return f"no image can have that name; {asks} is {engine.ask(asks).outcome}"
     with staying(engine) as guest:
-        try:
-            image_id = guest.image(tagged_as=each.case.text)
-            answer = engine.ask(asks)
-        except errors.EngineUnavailable as error:
-            return f"{where}: not asked: {error.what}"
-    if (answer.outcome, answer.image_id) == ("found", image_id):
-        said = f"finds the image under {asks} all the same"
-    else:
-        said = f"{answer.outcome} under {asks}: this breaks for users"
-    return f"{where}: {said}"
+        return _looked_up(each, guest, asks=guest.own(asks))
+
+
+def _looked_up(each: Judged, guest: Guest, *, asks: str) -> str:
+    """Return under which names an engine finds an image that is tagged with a case's text."""
+    name = guest.own(each.case.text)
+    try:
+        parse(name)  # with the run's number it can be too long
+        image_id = guest.image(tagged_as=each.case.text)
+    except (errors.EngineUnavailable, errors.InvalidReference) as error:
+        return f"not asked: {error.what}"
+    control, answer = guest.engine.ask(name), guest.engine.ask(asks)
+    if (control.outcome, control.image_id) != ("found", image_id):
+        return f"not asked: {name} itself is {control.outcome} where an image is tagged with it"
+    if each.reply.error:
+        return f"finds the image under {name}, which the program refuses: this breaks for users"
+    match answer.outcome, answer.image_id == image_id:
+        case "not-asked", _:
+            said = f"not asked for {asks}: {answer.detail}"
+        case "found", True:
+            said = f"finds the image under {asks} all the same"
+        case "found", False:
+            said = f"finds another image under {asks}: this breaks for users"
+        case outcome, _:
+            said = f"{outcome} under {asks}: this breaks for users"
+    return said
+
+
+def _obstacle(case: Case, asks: str) -> str:
+    """Return why no engine can be asked for a name in place of a case's; empty where one can."""
+    if not asks:
+        return "the program claims no name to ask for"
+    try:
+        # Half of a pair of surrogates is no character: there are no bytes to send for it.
+        asks.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return "no engine can be asked for half a character"
+    return "no image can be given a digest" if case.digest else ""
+
+
+def _asks(claims: Mapping[str, str | None]) -> str:
+    """Return the name that a program would ask for, put together where it claims parts alone."""
+    if name := claims.get("asked") or claims.get("canonical"):
+        return name
+    if not (claims.get("domain") and claims.get("path")):
+        return ""
+    marks = {"domain": "", "path": "/", "tag": ":", "digest": "@"}
+    return "".join(f"{mark}{claims[part]}" for part, mark in marks.items() if claims.get(part))
 
 
 def _judge(case: Case, question: Question, expected: Expected, reply: Reply, reason: str) -> Judged:
     verdict, differences = _compare(expected, reply)
-    if reason and verdict == "fail":
+    if reason and verdict in TROUBLE | {"fail"}:
         verdict = "known"
     elif reason and verdict == "pass":
         verdict = "known-passes"

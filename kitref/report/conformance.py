@@ -35,7 +35,7 @@ def write(record: Conformance, folder: Path) -> None:
         record: What came of the run.
         folder: A folder that exists.
     """
-    (folder / "results.json").write_text(json.dumps(as_json(record), indent=2) + "\n")
+    (folder / "results.json").write_text(_dumps(record))
     (folder / "junit.xml").write_bytes(_junit(record))
     program = runner.function_of(record.command) or " ".join(record.command)
     html.write_page(
@@ -69,6 +69,11 @@ def show(record: Conformance) -> None:
     sys.stdout.write(page.get())
 
 
+def dump(record: Conformance) -> None:
+    """Print results.json."""
+    sys.stdout.write(_dumps(record))
+
+
 def summary(record: Conformance) -> str:
     """Return the verdicts in a sentence."""
     counts = ", ".join(f"{n} {verdict}" for verdict, n in record.counts.most_common())
@@ -93,10 +98,20 @@ def as_json(record: Conformance) -> dict[str, Any]:
 
 def repeat(record: Conformance, each: Judged) -> str:
     """Return the command that asks one case again."""
-    words = ["kitref", "conform", "--profile", record.profile.name, "--case", each.case.id]
+    words = ["kitref", "conform", "--profile", record.profile.name]
+    words += [*record.options, "--case", each.case.id]
     function = runner.function_of(record.command)
     last = ["--python", function] if function else ["--", *record.command]
     return shlex.join([*words, *last])
+
+
+def _dumps(record: Conformance) -> str:
+    return json.dumps(as_json(record), indent=2) + "\n"
+
+
+def _whole(text: str | None) -> str | None:
+    """Return a text with half characters escaped: not every reader of JSON takes one."""
+    return text and text.encode(errors="backslashreplace").decode()
 
 
 def _is_wrong(each: Judged) -> bool:
@@ -114,12 +129,12 @@ def _case_json(record: Conformance, each: Judged) -> dict[str, Any]:
         return said
     return said | {
         "expected": None if each.expected.parts is None else dict(each.expected.parts),
-        "given": dict(each.reply.claims),
-        "error": each.reply.error or None,
-        "detail": each.reply.detail or None,
+        "given": {part: _whole(claim) for part, claim in each.reply.claims.items()},
+        "error": _whole(each.reply.error) or None,
+        "detail": _whole(each.reply.detail) or None,
         "differences": sorted(each.differences),
         "reason": each.reason or None,
-        "settled": each.settled or None,
+        "settled": _whole(each.settled) or None,
         "why": each.case.why,
         "source": each.case.source,
         "repeat": repeat(record, each),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -43,6 +45,30 @@ def old(text: str, with_tag: bool) -> str:  # noqa: ARG001 - the contract's
 def one_wrong(text: str, with_tag: bool) -> dict[str, str | None]:
     """Answer as the kit does, but for one name."""
     return right(text, with_tag) | ({"tag": "latest"} if text == BASTION.text else {})
+
+
+def picky(text: str, with_tag: bool) -> dict[str, str | None]:
+    """Refuse nested names, claim but parts of others, and what no engine can be asked for."""
+    if text == "foo/bar/baz":
+        raise ValueError("no")
+    if text.startswith("host"):
+        return {"domain": "docker.io", "path": "library/host", "tag": "5000/foo"}
+    if text == "localhost/foo":
+        return {"asked": "\ud800"}
+    if text == "localhost:5000/foo":
+        return {"asked": "localhost:5000//foo"}
+    if text == "alpine":
+        return {"domain": "other.example"}
+    if text == "UPPER":
+        return {"asked": "docker.io/kitref/UPPER"}
+    return right(text, with_tag) | {"asked": "docker.io/kitref/" + text}
+
+
+def panics(text: str, with_tag: bool) -> dict[str, str | None]:
+    """Answer as the kit does, but die of one name where the tag is wanted."""
+    if with_tag and text == BASTION.text:
+        sys.exit(3)
+    return right(text, with_tag)
 
 
 def judged(function: str, profile: str, *ids: str, **known: str) -> list[conformance.Judged]:
@@ -109,6 +135,15 @@ def test_a_known_failure_and_one_that_passes() -> None:
     assert passes[0].verdict == "known-passes"
 
 
+def test_a_known_failure_is_that_of_one_question_and_may_be_a_crash() -> None:
+    known = {f"{BASTION.id}+tag": "panics"}
+    found = judged("panics", "fixed", BASTION.id, **known)
+    assert [each.verdict for each in found] == ["pass", "known"]
+    assert record(found, []).exit_code == 0
+    plain = judged("panics", "fixed", BASTION.id, **{BASTION.id: "panics"})
+    assert [each.verdict for each in plain] == ["known-passes", "crash"]
+
+
 def test_who_claims_nothing_has_shown_nothing() -> None:
     nothing = [sys.executable, "-c", "import sys\nfor _ in sys.stdin: print('{}', flush=True)"]
     profile = conformance.profile("docker")
@@ -127,16 +162,53 @@ def record(found: list[conformance.Judged], command: list[str]) -> conformance.C
     )
 
 
+def case_of(text: str) -> str:
+    return next(case.id for case in CASES.values() if case.text == text)
+
+
 def test_a_disagreement_is_settled_live(docker: Engine) -> None:
     found = suite.settle(judged("old", "fixed", BASTION.id), docker)
     assert found[0].verdict == "fail"
     assert found[0].settled.endswith(
         "absent under docker.io/bastion.io/foo:local: this breaks for users"
     )
-    nested = next(case for case in CASES.values() if case.text == "foo/bar/baz")
-    harmless = suite.settle(judged("old", "fixed", nested.id), docker)
+    harmless = suite.settle(judged("old", "fixed", case_of("foo/bar/baz")), docker)
     assert harmless[0].settled.endswith("finds the image under foo/bar/baz all the same")
     assert docker.ask("bastion.io/foo:local").outcome == "absent"
+
+
+@pytest.mark.parametrize(
+    ("text", "settled"),
+    [
+        pytest.param("foo/bar/baz", "finds the image under foo/bar/baz, which the program refuses:"
+                     " this breaks for users", id="refused"),
+        pytest.param("host:5000/foo", "refused under docker.io/library/host:5000/foo:"
+                     " this breaks for users", id="put-together-of-parts"),
+        pytest.param("localhost/foo", "not asked: no engine can be asked for half a character",
+                     id="half-a-character"),
+        pytest.param("localhost:5000/foo", "not asked for localhost:5000//foo: ",
+                     id="an-answer-that-is-none"),
+        pytest.param("alpine", "not asked: the program claims no name to ask for", id="no-name"),
+        pytest.param("bastion.io/foo", "absent under docker.io/kitref/bastion.io/foo:"
+                     " this breaks for users", id="absent"),
+        pytest.param("UPPER", "no image can have that name; docker.io/kitref/UPPER is refused",
+                     id="no-name-at-all"),
+    ],
+)  # fmt: skip
+def test_what_settling_says(docker: Engine, text: str, settled: str) -> None:
+    found = suite.settle(judged("picky", "fixed", case_of(text))[:1], docker)
+    assert found[0].verdict == "fail"
+    assert found[0].settled.startswith(f"{docker.title} {docker.version}: {settled}")
+
+
+def test_on_a_users_engine_names_are_the_kits_own(docker: Engine) -> None:
+    users = dataclasses.replace(docker, private=False)
+    found = suite.settle(judged("old", "fixed", BASTION.id, case_of("foo/bar/baz")), users)
+    said = [each.settled for each in found]
+    assert re.search(r"absent under docker\.io/bastion\.io/kitref-\w+-foo:local: this", said[0])
+    assert re.search(r"finds the image under foo/bar/kitref-\w+-baz all the same", said[-1])
+    (long, _) = suite.settle(judged("picky", "fixed", "length-name-user-255"), users)
+    assert re.search("not asked: .* 255", long.settled), long.settled
 
 
 def test_what_is_written(tmp_path: Path) -> None:
@@ -165,6 +237,8 @@ def test_what_is_written(tmp_path: Path) -> None:
     [
         pytest.param("{", r"known\.jsonl:2:\d+: no JSON", id="json"),
         pytest.param('{"id": "nobody", "reason": "x"}', "2: no case is called 'nobody'", id="id"),
+        pytest.param('{"id": ["x"], "reason": "x"}', r"2: no case is called \['x'\]", id="no-text"),
+        pytest.param("[" * 100_000, "2:1: no JSON", id="deep"),
         pytest.param(json.dumps({"id": BASTION.id}), "2: expected an object", id="no-reason"),
         pytest.param(json.dumps({"id": BASTION.id, "reason": " "}), "has no reason", id="empty"),
     ],
@@ -174,6 +248,32 @@ def test_a_broken_list_of_known_failures(tmp_path: Path, line: str, complaint: s
     file.write_text(f"\n{line}\n")
     with pytest.raises(errors.UsageError, match=complaint):
         conformance.load_known(file, CASES.keys())
+
+
+def test_a_list_of_known_failures_of_any_hand(tmp_path: Path) -> None:
+    file = tmp_path / "known.jsonl"
+    lines = [f'{{"id": "{BASTION.id}{mark}", "reason": "a\u2028b"}}' for mark in ("", "+tag")]
+    file.write_text("\ufeff" + "\r\n".join(lines), "utf-8", newline="")
+    known = conformance.load_known(file, CASES.keys())
+    assert known == {BASTION.id: "a\u2028b", f"{BASTION.id}+tag": "a\u2028b"}
+
+
+def test_what_repeats_a_case_has_the_options_of_the_run(tmp_path: Path) -> None:
+    known = tmp_path / "known.jsonl"
+    known.write_text("")
+    run = _conform("--known", str(known), "--seconds", "9", "--corpus", "kitref/data/corpus.jsonl",
+                   "--case", BASTION.id, "--json", "--python", f"{NAME}:one_wrong")  # fmt: skip
+    (case,) = json.loads(run.stdout)["cases"]
+    options = f"--corpus kitref/data/corpus.jsonl --known {known} --seconds 9 --case {BASTION.id}"
+    repeated = f"kitref conform --profile docker {options} --python {NAME}:one_wrong"
+    assert case["repeat"] == repeated
+
+
+def test_results_can_be_read_whatever_a_program_claims(tmp_path: Path) -> None:
+    found = judged("picky", "fixed", case_of("localhost/foo"))[:1]
+    said.write(record(found, []), tmp_path)
+    (case,) = json.loads((tmp_path / "results.json").read_text())["cases"]
+    assert case["given"] == {"asked": r"\ud800"}
 
 
 def _conform(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -196,6 +296,9 @@ def _conform(*arguments: str) -> subprocess.CompletedProcess[str]:
         pytest.param(["--output", "docs", "--", "/nowhere/adapter"], 2, "not the folder of a run",
                      id="output"),
         pytest.param(["--", "/nowhere/adapter"], 2, "cannot be started", id="no-such-command"),
+        pytest.param(["--seconds", "inf", "--", "cat"], 2, "not in the range", id="seconds"),
+        pytest.param(["--seconds", "nan", "--", "cat"], 2, "takes a number", id="seconds-none"),
+        pytest.param(["--known", "", "--", "cat"], 2, "cannot be read", id="known"),
         pytest.param(["--case", BASTION.id, "--", "false"], 4, "crash", id="crash"),
         pytest.param(["--python", "nowhere:f"], 2, "No module named 'nowhere'", id="module"),
         pytest.param(["--python", "kitref:nosuch"], 2, "no attribute 'nosuch'", id="function"),
