@@ -12,12 +12,14 @@ from kitref import errors
 
 FINDING, USAGE, NO_ENGINE, CRASH = 1, 2, 3, 4
 # As a shell says it: 128 and the signal's number.
-INTERRUPTED, NOBODY_READS, TERMINATED = 130, 141, 143
+INTERRUPTED, NOBODY_READS = 130, 141
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM, as CI sends it, unwind everything that is under way."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    """Let SIGTERM, as CI sends it, unwind all that is under way, and a terminal that is closed."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(each, lambda number, _frame: sys.exit(128 + number))
 
 
 def complain(error: errors.KitrefError) -> None:

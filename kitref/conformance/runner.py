@@ -124,8 +124,6 @@ class _Run:
             threading.Thread(target=each, daemon=True)
             for each in (self._write, self._read, self._listen)
         ]
-        for thread in self.threads:
-            thread.start()
 
     def answer(self, end: float) -> Iterator[int]:
         """Fill `replies`, up to the first trouble that ends the run, or to a time.
@@ -133,6 +131,8 @@ class _Run:
         Yields:
             How many questions have a reply.
         """
+        for thread in self.threads:  # not before: what ends the run here ends the adapter too
+            thread.start()
         lines = 0
         while len(self.replies) < len(self.questions):
             if time.monotonic() > end:
@@ -166,7 +166,7 @@ class _Run:
             with contextlib.suppress(queue.Empty):
                 self.lines.get_nowait()
             self.threads[1].join(0.01)
-        for thread in self.threads:
+        for thread in filter(threading.Thread.is_alive, self.threads):
             thread.join(max(0, end - time.monotonic()))
 
     def _next(self) -> bytes | Reply:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import signal
 import stat
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from importlib import resources
 from pathlib import Path
@@ -309,6 +311,21 @@ def test_the_command(arguments: list[str], exit_code: int, shows: str) -> None:
     assert run.returncode == exit_code, run.stderr
     assert shows in run.stdout + run.stderr
     assert run.stderr.count("kitref: crashed") == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
+def test_what_ends_a_run_ends_the_adapter(number: signal.Signals, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    hangs = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    command = [sys.executable, "-m", "kitref", "conform", "--", sys.executable, "-c", hangs]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        while not (pid.exists() and pid.read_text()):
+            assert run.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)  # to be past the start of it
+        run.send_signal(number)
+        assert run.wait(30) == 128 + number
+    assert not Path(f"/proc/{pid.read_text()}").exists()
 
 
 def test_an_adapter_in_shell_from_the_page_works(tmp_path: Path) -> None:
