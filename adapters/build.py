@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kitref import errors
+from kitref import conformance, errors
 from kitref.engines import packages, places, private
 from kitref.oracle.go import SUITE, run_go
 
@@ -35,8 +35,9 @@ class Adapter:
         project: The address of what it tests.
         pins: What is installed: Debian packages, or PyPI's or npm's with their versions.
         program: The adapter.
-        quick: Whether CI runs it.
+        quick: Whether the tests run it, and so CI.
         defines: Whether its reading is the profile.
+        seconds: How long it may take for a case.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Adapter:
     program: Path
     quick: bool = False
     defines: bool = False
+    seconds: float = conformance.SECONDS
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def adapters() -> tuple[Adapter, ...]:
             program=_HERE / each["program"],
             quick=each.get("quick", False),
             defines=each.get("defines", False),
+            seconds=each.get("seconds", conformance.SECONDS),
         )
         for name, each in listed.items()
     )
@@ -139,9 +142,10 @@ def _pypi(adapter: Adapter, home: Path, progress: Callable[[str, float], None]) 
     if not (home / "ready").exists():
         progress("installing", 0)
         shutil.rmtree(home, ignore_errors=True)
-        _install(sys.executable, "-m", "venv", str(home))
+        # The kit's pip installs into it: a pip of its own takes longer than all the rest.
+        _install(sys.executable, "-m", "venv", "--without-pip", str(home))
         _install(
-            str(python), "-m", "pip", "install", "--quiet",
+            sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet",
             "--disable-pip-version-check", *adapter.pins,
         )  # fmt: skip
         (home / "ready").touch()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from adapters.build import build
 from kitref import conformance, errors
 from kitref.conformance.suite import BROKEN, TROUBLE
+from kitref.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from adapters.build import Adapter
     from kitref.conformance import Judged
     from kitref.corpus import Case
 
+_WIDTH = 200  # columns of an answer; of a longer one the digest tells it from others
 _DERIVED = frozenset({"canonical", "familiar"})  # they differ where another part does
 
 
@@ -53,20 +56,17 @@ class Surveyed:
         adapter: Its adapter.
         version: Its version; empty where it was skipped.
         skipped: Why it was not run; empty where it was.
-        families: The verdicts by family.
+        verdicts: How many answers have which verdict.
+        answers: What it answers wherever that does not pass, by the question's id.
         findings: What to tell its maintainers, the most frequent first.
     """
 
     adapter: Adapter
     version: str = ""
     skipped: str = ""
-    families: dict[str, Counter[str]] = dataclasses.field(default_factory=dict)
+    verdicts: Counter[str] = dataclasses.field(default_factory=Counter)
+    answers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
-
-    @property
-    def verdicts(self) -> Counter[str]:
-        """The verdicts of all families."""
-        return sum(self.families.values(), Counter())
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -79,8 +79,8 @@ class Surveyed:
             "version": self.version or None,
             "skipped": self.skipped or None,
             "verdicts": dict(sorted(self.verdicts.items())),
-            "families": {name: dict(sorted(each.items())) for name, each in self.families.items()},
             "findings": [dataclasses.asdict(each) for each in self.findings],
+            "answers": dict(sorted(self.answers.items())),
         }
 
 
@@ -107,17 +107,35 @@ def survey(
         cases,
         profile,
         known={},
+        seconds=adapter.seconds,
         report=lambda done, of: progress("answered", done / of),
-    )
-    record = conformance.Conformance(
-        command=built.command, profile=profile, judged=judged, start="", end=""
     )
     return Surveyed(
         adapter=adapter,
         version=built.version,
-        families=record.families,
+        verdicts=Counter(each.verdict for each in judged),
+        answers=differing(judged),
         findings=find(judged),
     )
+
+
+def differing(judged: Iterable[Judged]) -> dict[str, str]:
+    """Return what is answered wherever that does not pass, in words, by the question's id.
+
+    Args:
+        judged: The verdicts of a run.
+    """
+    return {each.question.id: _in_words(each) for each in judged if each.verdict != "pass"}
+
+
+def _in_words(each: Judged) -> str:
+    if each.reply.trouble:
+        return each.reply.trouble
+    # The reason can be the runtime's, in words that change with its version.
+    said = "refused" if each.reply.error else printable(each.given)
+    if len(said) > _WIDTH:
+        said = f"{said[:_WIDTH]}... sha256:{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    return f"{each.verdict}: {said}"
 
 
 def find(judged: Iterable[Judged]) -> tuple[Finding, ...]:

@@ -6,11 +6,12 @@ from kitref.conformance.contract import PARTS, Reply
 from kitref.conformance.known import load as load_known
 from kitref.conformance.profiles import Profile, profile
 from kitref.conformance.record import load as load_record
-from kitref.conformance.runner import run
+from kitref.conformance.runner import SECONDS, run
 from kitref.conformance.suite import Conformance, Judged, conform, settle
 
 __all__ = [
     "PARTS",
+    "SECONDS",
     "Conformance",
     "Judged",
     "Profile",
