@@ -486,3 +486,22 @@ def collisions(surveys: Iterable[Survey]) -> pd.DataFrame:
 def by_id(surveys: Iterable[Survey]) -> pd.DataFrame:
     """Return what each engine answers to an image's ID, a row an engine."""
     return pd.DataFrame({"engine": each.engine.title, **each.by_id} for each in surveys)
+
+
+def short_names(surveys: Iterable[Survey]) -> pd.DataFrame:
+    """Return what Podman answers about the short name ``foo:t``.
+
+    Args:
+        surveys: The answers of each engine.
+
+    Returns:
+        A row an engine and way to tag the image, a column a name that was asked for; empty where
+        it was not, and no row where no engine is Podman.
+    """
+    rows = [
+        {"engine": each.engine.title, "tagged": how, **said}
+        for each in surveys
+        for how, said in each.short_names.items()
+    ]
+    columns = dict.fromkeys(["engine", "tagged", *(name for row in rows for name in row)])
+    return pd.DataFrame(rows, columns=list(columns), dtype=str).fillna("")

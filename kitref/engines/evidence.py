@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitref import errors, stores
-from kitref.engines.matrix import BY_ID
+from kitref.engines.matrix import BY_ID, SHORT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,9 +19,10 @@ _SHOWN = 10
 def examine_all(surveys: Iterable[Survey]) -> list[str]:
     """Examine what engines answered to everything that they were asked.
 
-    Four things have to hold, on every engine: each answer is what the model of its store predicts;
+    Five things have to hold, on every engine: each answer is what the model of its store predicts;
     a name and what the fixed rule makes of it lead to the same image, or both to none; two names
-    with one key collide and two with two do not; an ID is found, but not as a name.
+    with one key collide and two with two do not; an ID is found, but not as a name; Podman keeps
+    short names of its own apart from those of Docker Hub.
 
     Args:
         surveys: The answers of each engine.
@@ -43,14 +44,16 @@ def examine_all(surveys: Iterable[Survey]) -> list[str]:
             *_unlike_each_other(each),
             *_unlike_collision(each, behaviour),
         ]
-        if each.by_id != BY_ID[engine.kind]:
-            expected = BY_ID[engine.kind]
+        if each.by_id != (expected := BY_ID[engine.kind]):
             found.append(f"asked by ID: expected {expected}, the engine says {each.by_id}")
+        for how, said in each.short_names.items():
+            if said != (expected := SHORT_NAMES[how]):
+                found.append(f"foo:t, tagged {how}: expected {expected}, the engine says {said}")
         wrong.extend(f"{engine.title} {engine.version}: {line}" for line in found)
         checked.append(f"{engine.title} {engine.version}: {len(each.lookups)} look-ups as expected")
     if wrong:
-        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise errors.Finding("; ".join(wrong[:_SHOWN]) + more)
+        more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
+        raise errors.Finding("\n".join([*wrong[:_SHOWN], *more]))
     return checked
 
 

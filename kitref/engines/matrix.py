@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from kitref import errors, stores
+from kitref.engines import private
 from kitref.engines.engine import Lookup
 from kitref.engines.guest import Guest, staying
 from kitref.reference import parse
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 COLLIDING = ("bastion.io/foo:local", "docker.io/bastion.io/foo:local")
 """Two names with one familiar form."""
+
+_TRANSPORTS = ("sha256:", "dir:", "docker-archive:", "oci:", "oci-archive:", "sif:")
+
+TRANSPORTS = tuple(f"{transport}dbcc1c35ac38" for transport in _TRANSPORTS)
+"""Names that Podman takes for the beginning of an ID, or for a transport and a path. They are
+always asked for: each holds one word of what the model says that Podman refuses."""
 
 BY_ID = {
     "docker": {
@@ -33,6 +40,30 @@ BY_ID = {
 }
 """What an engine answers to an image's ID: Docker looks for IDs and their beginnings beside names;
 Podman's Docker API takes anything shorter than a whole ID for a short name of Docker Hub."""
+
+_THROUGH_API = "through the API"
+_BY_PODMAN = "by Podman's own command, as localhost/foo:t"
+_UNENFORCED = "through the API, compat_api_enforce_docker_hub=false"
+
+SHORT_NAMES = {
+    _THROUGH_API: {
+        "foo:t": "found",
+        "docker.io/library/foo:t": "found",
+        "localhost/foo:t": "absent",
+    },
+    _BY_PODMAN: {
+        "foo:t": "absent",
+        "docker.io/library/foo:t": "absent",
+        "localhost/foo:t": "found",
+    },
+    _UNENFORCED: {
+        "docker.io/library/foo:t": "absent",
+        "localhost/foo:t": "found",
+    },
+}
+"""What Podman answers about the short name `foo:t`, by how the image was tagged with it: its Docker
+API takes a short name for one of Docker Hub, its own commands for one of localhost, and so does the
+API where containers.conf(5) says so. Then no rule that adds docker.io/ finds the image."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +97,8 @@ class Survey:
         collision: Two names with the same familiar form, and what became of them.
         by_id: What the engine answers to the image's ID, its first digits, and what the fixed rule
             makes of those: an ID is no name, and outside what the rule promises.
+        short_names: What Podman answers about a short name, as `SHORT_NAMES` has it; empty for
+            Docker, which has none of its own.
     """
 
     engine: Engine
@@ -73,26 +106,28 @@ class Survey:
     lookups: tuple[Lookup, ...]
     collision: Collision
     by_id: dict[str, str]
+    short_names: dict[str, dict[str, str]]
 
 
 def survey(engine: Engine, images: Sequence[str], rules: Sequence[Rule]) -> Survey:
-    """Ask an engine everything: every name, two names that may collide, an ID.
+    """Ask an engine everything: every name, two names that may collide, an ID, short names.
 
     Args:
         engine: The engine.
-        images: Valid names without a digest.
+        images: Valid names without a digest; `TRANSPORTS` are asked for besides.
         rules: The rules.
 
     Returns:
         Its answers.
     """
-    image_id, lookups = ask_all(engine, images, rules)
+    image_id, lookups = ask_all(engine, list(dict.fromkeys((*images, *TRANSPORTS))), rules)
     return Survey(
         engine=engine,
         image_id=image_id,
         lookups=tuple(lookups),
         collision=collide(engine, *COLLIDING),
         by_id=ask_by_id(engine),
+        short_names=ask_short_names(engine),
     )
 
 
@@ -115,6 +150,41 @@ def ask_by_id(engine: Engine) -> dict[str, str]:
         }
 
 
+def ask_short_names(engine: Engine) -> dict[str, dict[str, str]]:
+    """Ask Podman for a short name, tagged in each way that there is.
+
+    Args:
+        engine: The engine. Beside a private one another is started, with the setting by which
+            Docker's API leaves short names to Podman.
+
+    Returns:
+        The outcomes, as `SHORT_NAMES` has them; nothing for Docker.
+
+    Raises:
+        EngineUnavailable: The other Podman did not start.
+    """
+    if engine.kind != "podman":
+        return {}
+    said = {
+        how: _ask_short_name(engine, tagged_as, how)
+        for how, tagged_as in ((_THROUGH_API, "foo:t"), (_BY_PODMAN, "localhost/foo:t"))
+    }
+    if engine.private:
+        with private.running(
+            private.choose(engine.name, engine.store),
+            variables={"CONTAINERS_CONF": "/engine/containers.conf"},
+            files={"containers.conf": "[engine]\ncompat_api_enforce_docker_hub=false\n"},
+        ) as other:
+            said[_UNENFORCED] = _ask_short_name(other, "foo:t", _UNENFORCED)
+    return said
+
+
+def _ask_short_name(engine: Engine, tagged_as: str, how: str) -> dict[str, str]:
+    with staying(engine) as guest:
+        guest.image(tagged_as=tagged_as)
+        return {name: engine.ask(guest.own(name)).outcome for name in SHORT_NAMES[how]}
+
+
 def ask_all(
     engine: Engine,
     images: Sequence[str],
@@ -124,8 +194,8 @@ def ask_all(
     """Ask an engine for every name as every rule makes it.
 
     Each name is alone in the store while it is asked for, tagged as it was written and, in a
-    second round, under its canonical name. Names that one rule and another make alike are asked
-    for once.
+    second round, under its canonical name with the tag written out. Names that one rule and
+    another make alike are asked for once.
 
     Args:
         engine: The engine.
@@ -143,8 +213,8 @@ def ask_all(
         for done, image in enumerate(images):
             report(done, len(images))
             if not _fits(guest, image):
-                continue  # at the limit of a name's length: no room to make it the kit's own
-            for tagged_as in dict.fromkeys((image, _canonical(image))):
+                continue
+            for tagged_as in dict.fromkeys((image, _in_full(image))):
                 lookups.extend(_ask(guest, image_id, image, tagged_as, rules))
         report(len(images), len(images))
     return image_id, lookups
@@ -199,12 +269,17 @@ def _ask(
 
 
 def _fits(guest: Guest, image: str) -> bool:
+    """Whether a name can be made the kit's own and still says the same."""
+    if image.startswith(_TRANSPORTS) and not guest.engine.private:
+        return False  # it would begin with another word
     try:
-        parse(guest.own(_canonical(image)))
+        parse(guest.own(_in_full(image)))
     except errors.InvalidReference:
-        return False
+        return False  # at the limit of a name's length
     return True
 
 
-def _canonical(image: str) -> str:
-    return parse(image).canonical
+def _in_full(image: str) -> str:
+    reference = parse(image)
+    # Not by `kitref.stores`, which is under test here: it says that no tag means latest.
+    return reference.canonical if reference.tag else f"{reference.canonical}:latest"

@@ -134,12 +134,15 @@ def fetch(
 
 
 @contextlib.contextmanager
-def running(spec: Spec, *, variables: dict[str, str] | None = None) -> Iterator[Engine]:
+def running(
+    spec: Spec, *, variables: dict[str, str] | None = None, files: dict[str, str] | None = None
+) -> Iterator[Engine]:
     """Run a private engine for the length of a ``with`` block.
 
     Args:
         spec: The engine.
         variables: Environment variables for the engine, ``DOCKER_MIN_API_VERSION`` say.
+        files: What it finds in its folder, which it sees as ``/engine``: names and texts.
 
     Yields:
         The engine.
@@ -147,7 +150,7 @@ def running(spec: Spec, *, variables: dict[str, str] | None = None) -> Iterator[
     Raises:
         EngineUnavailable: It could not be fetched or did not start.
     """
-    started = start(spec, variables=variables)
+    started = start(spec, variables=variables, files=files)
     try:
         yield started.engine
     finally:
@@ -155,7 +158,11 @@ def running(spec: Spec, *, variables: dict[str, str] | None = None) -> Iterator[
 
 
 def start(
-    spec: Spec, *, detached: bool = False, variables: dict[str, str] | None = None
+    spec: Spec,
+    *,
+    detached: bool = False,
+    variables: dict[str, str] | None = None,
+    files: dict[str, str] | None = None,
 ) -> Running:
     """Start a private engine and wait until it answers.
 
@@ -163,6 +170,7 @@ def start(
         spec: The engine.
         detached: Whether it is to outlive this process; else the kernel ends it with us.
         variables: Environment variables for the engine.
+        files: What it finds in ``/engine``: names and texts.
 
     Returns:
         The running engine; give it to `stop`.
@@ -185,7 +193,7 @@ def start(
         *_command(spec),
     )
     try:
-        _prepare(spec, folder)
+        _prepare(spec, folder, files or {})
         with places.locked(root.lock, shared=True) as in_use:
             process = (
                 _spawner()
@@ -294,8 +302,10 @@ def _spawn(
         )
 
 
-def _prepare(spec: Spec, folder: Path) -> None:
+def _prepare(spec: Spec, folder: Path, files: dict[str, str]) -> None:
     """Write what an engine needs in its folder."""
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
     launch = resources.files("kitref.engines") / "launch.sh"
     (folder / "launch.sh").write_text(launch.read_text())
     if spec.kind == "docker":

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
 
+import docker
 import pytest
 
 from kitref import RULES, errors, stores
-from kitref.engines import Engine, Survey, examine_all, survey
+from kitref.engines import Engine, Survey, examine_all, staying, survey
 
 pytestmark = pytest.mark.live
 
 IMAGES = ("alpine:local", "user/repo", "bastion.io/foo:t", "localhost:5000/foo", "foo/bar/baz")
 KEPT_APART = {"graph": False, "containerd": True, "podman": True}
+
+
+TRANSPORTS = ("sha256:", "dir:", "docker-archive:", "oci:", "oci-archive:", "sif:")
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +30,9 @@ def answers(engine: Engine) -> Survey:
 def test_the_answers_are_as_they_have_to_be(answers: Survey) -> None:
     (line,) = examine_all([answers])
     assert line.endswith(f"{len(answers.lookups)} look-ups as expected")
-    # The three without a domain are tagged in two ways.
-    assert len(answers.lookups) == (5 + 3) * len(RULES)
+    # Each is tagged in two ways, but for the one that is written in full; the six that may be a
+    # transport's are asked for besides.
+    assert len(answers.lookups) == (5 * 2 - 1 + 6 * 2) * len(RULES)
 
 
 def test_two_names_collide_in_a_graph_store_alone(answers: Survey) -> None:
@@ -40,7 +47,54 @@ def test_a_wrong_model_is_found(answers: Survey, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(stores, "classify", lambda *_: wrong)
     with pytest.raises(errors.Finding, match="the model says") as caught:
         examine_all([answers])
-    assert answers.engine.title in str(caught.value)
+    lines = str(caught.value).splitlines()
+    assert all(answers.engine.title in line for line in lines[:10])
+    assert lines[10:] == ([f"and {lines[10].split()[1]} more"] if len(lines) > 10 else [])
+
+
+def test_a_model_in_which_no_tag_is_not_latest_is_found(
+    answers: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "_tagged", lambda form, _reference: form)
+    with pytest.raises(errors.Finding, match=r"tagged \S+:latest: \S+: the model says absent"):
+        examine_all([answers])
+
+
+def test_a_model_of_podman_that_forgets_a_transport_is_found(
+    answers: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if answers.engine.kind == "docker":
+        pytest.skip("to Docker these are names")
+    for transport in TRANSPORTS:
+        others = re.compile("|".join(other for other in TRANSPORTS if other != transport))
+        wrong = dataclasses.replace(stores.CLASSES["podman"], refused=others)
+        monkeypatch.setattr(stores, "classify", lambda *_, wrong=wrong: wrong)
+        with pytest.raises(errors.Finding, match=rf"tagged \S+: {transport}\S+: the model says"):
+            examine_all([answers])
+
+
+def test_podman_keeps_its_own_short_names_apart(answers: Survey) -> None:
+    if answers.engine.kind == "docker":
+        assert answers.short_names == {}
+        return
+    through_api, by_podman, unenforced = answers.short_names
+    assert unenforced == "through the API, compat_api_enforce_docker_hub=false"
+    wrong = answers.short_names | {by_podman: answers.short_names[through_api]}
+    with pytest.raises(errors.Finding, match=r"foo:t, tagged by Podman's own command"):
+        examine_all([dataclasses.replace(answers, short_names=wrong)])
+
+
+def test_podmans_own_command_tags_a_short_name_under_localhost(engine: Engine) -> None:
+    if engine.kind == "docker":
+        pytest.skip("Docker has no short names of its own")
+    with staying(engine) as guest:
+        image = guest.image(tagged_as=stores.NOBODY)
+        # What `podman tag` asks the service for.
+        with contextlib.closing(docker.APIClient(base_url=engine.url, version="1.40")) as client:
+            tag = f"{client.base_url}/v4.0.0/libpod/images/{image}/tag"
+            assert client.post(tag, params={"repo": "foo", "tag": "t"}).status_code == 201
+        assert "localhost/foo:t" in engine.names()
+        guest.untag("localhost/foo:t")
 
 
 def test_an_old_rule_in_place_of_the_fixed_one_is_found(answers: Survey) -> None:
