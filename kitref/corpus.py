@@ -9,6 +9,7 @@ column.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 from collections import Counter
@@ -171,7 +172,7 @@ def _case(line: bytes, where: str) -> Case:
         )
     except (ValueError, RecursionError) as error:
         _refuse(where, f"no JSON of ours: {error}", _SEE_SCHEMA)
-    for key, fault in _faults(record, _schema()):
+    for key, fault in itertools.chain(_faults(record, _schema()), _contradictions(record)):
         at = re.search(rf'"{re.escape(key)}"\s*:', text) if key else None
         _refuse(f"{where}:{at.start() + 1}" if at else where, fault, _SEE_SCHEMA)
     return Case(**record)
@@ -216,6 +217,20 @@ def _faults(value: object, schema: dict[str, Any], key: str = "") -> Iterator[tu
         fits = not any(_faults(value, part["if"], key))
         for at, fault in _faults(value, part.get("then" if fits else "else", {}), key):
             yield at, f"{fault} ({part['description']})"
+
+
+def _contradictions(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a schema cannot say: which values have to agree with others."""
+    family, canonical = record["family"], record["canonical"]
+    if not record["id"].startswith(f"{family}-"):
+        yield "id", f"id is {_shown(record['id'])}, expected {family}- and a few words"
+    if canonical is None:
+        return
+    domain = f"{record['domain']}/" if record["domain"] else ""
+    tag = f":{record['tag']}" if record["tag"] else ""
+    digest = f"@{record['digest']}" if record["digest"] else ""
+    if canonical != (whole := f"{domain}{record['path']}{tag}{digest}"):
+        yield "canonical", f"canonical is {_shown(canonical)}, its parts make {_shown(whole)}"
 
 
 def _object_faults(record: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -137,6 +137,11 @@ _TEXT_SIGNS: Final = (
         "a URL scheme is no part of a name",
         "leave out everything up to and including //",
     ),
+    _Sign(
+        r"\r\Z",
+        "a carriage return at the end",
+        "save the file with LF line ends, not with those of Windows",
+    ),
     _Sign(r"\s++", "white space", "take it out; mind a line end that came along"),
     _Sign(r"[\x00-\x1f\x7f-\x9f]++", "control character", "take it out"),
     _Sign(r"[\ud800-\udfff]++", "bytes that are no UTF-8", "a name is plain ASCII"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from kitref.errors import printable
-from kitref.stores import MARKS
+from kitref.stores import CLASSES, MARKS
 
 if TYPE_CHECKING:
     import pathlib
@@ -156,6 +156,14 @@ def matrix(table: pd.DataFrame) -> pd.DataFrame:
     return wide[sorted(wide.columns, key=lambda rule: (rule == "fixed", rule))].reset_index()
 
 
+COMPARISONS = [
+    "family", "name", "fault", "differs",
+    *(f"{which}_{what}" for which in ("old", "new") for what in ("rule", "asked", "host", "note")),
+    *(f"model.{name}.{which}" for name in CLASSES for which in ("old", "new")),
+]  # fmt: skip
+"""The columns of a table of comparisons, one row a name."""
+
+
 def comparisons(records: Iterable[Comparison]) -> pd.DataFrame:
     """Return comparisons as a table for programs.
 
@@ -163,8 +171,8 @@ def comparisons(records: Iterable[Comparison]) -> pd.DataFrame:
         records: The comparisons.
 
     Returns:
-        A row a comparison, all text and as it is; for each behaviour class what the model says
-        under either rule, as ``model.docker-graph.old`` and ``model.docker-graph.new``.
+        A table with the columns `COMPARISONS`, all text and as it is; for each behaviour class what
+        the model says under either rule, as ``model.docker-graph.old`` and ``.new``.
     """
     rows = []
     for record in records:
@@ -187,7 +195,7 @@ def comparisons(records: Iterable[Comparison]) -> pd.DataFrame:
                 f"model.{effect.store}.new": effect.new,
             }
         rows.append(row)
-    return pd.DataFrame(rows, dtype=str)
+    return pd.DataFrame(rows, columns=COMPARISONS, dtype=str)
 
 
 def comparisons_to_read(records: Iterable[Comparison]) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def test_an_invalid_argument_is_json_in_json(command: str) -> None:
             "docker.io/library/c\n", 1, id="in-place",
         ),
         pytest.param(b"\n", "error: empty name: \n", 1, id="empty-line"),
-        pytest.param(b"a\r\n", "error: white space: a\\r\n", 1, id="carriage-return"),
+        pytest.param(b"a\r\n", "error: a carriage return at the end: a\\r\n", 1, id="crlf"),
         pytest.param(b"a\x0b\xc2\x85\n", "error: white space: a\\x0b\\x85\n", 1, id="breaks"),
         pytest.param(b"\xff\n", "error: bytes that are no UTF-8: \\udcff\n", 1, id="no-utf-8"),
         pytest.param(b"a\x00\n", "error: control character: a\\x00\n", 1, id="nul"),

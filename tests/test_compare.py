@@ -400,6 +400,11 @@ def test_every_format_can_do_with_nothing_to_show(form: str) -> None:
     same = ["--old", "v1.0.1", "--new", "9bb26e4c3", "--family", "nested", "--only-changed"]
     result = kitref(*same, "--check", "--format", form)
     assert (result.exit_code, result.stderr) == (0, "")
+    if form == "csv":
+        # As of something to show: a line of names, and nothing else.
+        header = kitref("--family", "nested", "--format", form).stdout.splitlines()[0]
+        assert header.startswith("family,name,fault,differs,old_rule,old_asked,old_host,old_note,")
+        assert result.stdout == f"{header}\n"
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json", "md", "html"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kitref import InvalidReference, corpus, expand, parse, rule
@@ -270,6 +270,14 @@ NO_CORPORA: dict[str, tuple[bytes, str]] = {
         line_of(RECORD | {"text": "a\ud800"}),
         ":1:20: text is 'a\\ud800', expected the name exactly as it was given",
     ),
+    "id of another family": (
+        line_of(RECORD | {"id": "port-a"}),
+        ":1:2: id is 'port-a', expected domain- and a few words",
+    ),
+    "canonical of other parts": (
+        line_of(RECORD | {"canonical": "a.b/c"}),
+        ": canonical is 'a.b/c', its parts make 'a.b/c:1'",
+    ),
     "id twice": (
         line_of(RECORD) + line_of(RECORD | {"text": "x.y/z"}),
         ":2: id 'domain-a' is already that of line 1",
@@ -318,7 +326,9 @@ def test_jsonschema_and_the_loader_agree(
     file.write_bytes(line_of(changed))
     try:
         corpus.load(file)
-    except CorpusError:
+    except CorpusError as error:
+        # That one value contradicts another is nothing that a schema can say.
+        assume(not re.search("its parts make|and a few words", str(error)))
         loaded = False
     else:
         loaded = True
