@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from kitref import compare as names
 from kitref import corpus, errors, stores
@@ -27,6 +28,11 @@ COLUMNS = ["image", "tagged_as", "asked", "outcome", "rules"]
 
 _OWN = re.compile(r"kitref-[0-9a-f]{12}-")
 """What the kit puts into a name on a user's engine; it is another in every run."""
+
+
+_NEW: Final = (
+    "not in the baseline: a line of it was removed, or the corpus grew; --update-baseline writes it"
+)
 
 
 class Key(NamedTuple):
@@ -50,20 +56,50 @@ class Answer(NamedTuple):
         return f"{self.asked}: {self.outcome}"
 
 
-def compare(lookups: pd.DataFrame, folder: Path) -> tuple[Change, ...]:
+def read(folder: Path) -> dict[Key, Answer]:
+    """Read a baseline.
+
+    Args:
+        folder: The folder of the baseline.
+
+    Returns:
+        What is expected of each behaviour class.
+
+    Raises:
+        UsageError: There is no baseline; or a file of it is not one, holds no line or one key
+            twice; names file and line.
+    """
+    if not any(folder.glob("*.csv")):
+        raise errors.UsageError(
+            f"there is no baseline in {folder}", remedy="make one with --update-baseline"
+        )
+    expected: dict[Key, Answer] = {}
+    for behaviour in stores.CLASSES:
+        path = folder / f"{behaviour}.csv"
+        count = len(expected)
+        for key, answer in _lines(path):
+            if (other := expected.setdefault(key, answer)) is not answer:
+                _refuse(
+                    answer.source,
+                    f"rule {key.rule}, {key.image} tagged {key.tagged_as or 'nothing'} already has"
+                    f" an answer at {other.source}",
+                )
+        if len(expected) == count:
+            _refuse(f"{path}", "holds no answer")
+    return expected
+
+
+def compare(lookups: pd.DataFrame, expected: Mapping[Key, Answer]) -> tuple[Change, ...]:
     """Compare a run's look-ups with the baseline.
 
     Args:
         lookups: The look-ups, as `kitref.tables.lookups` has them.
-        folder: The folder of the baseline.
+        expected: The baseline, as `read` returns it.
 
     Returns:
         What became of each answer, sorted; every engine's answer for itself.
-
-    Raises:
-        UsageError: There is no baseline, or a file of it is not one; names file and line.
     """
-    expected = dict(_read(folder))
+    elsewhere = _elsewhere(expected)
     answers: dict[Key, list[Answer]] = {}
     for key, answer in _answers(lookups):
         answers.setdefault(key, []).append(answer)
@@ -78,7 +114,9 @@ def compare(lookups: pd.DataFrame, folder: Path) -> tuple[Change, ...]:
         was = expected.get(key)
         for now in answers.get(key, []):
             status = _status(was, now)
-            why = _cause(key, was, now, expected) if was and status == "changed" else ""
+            why = _NEW if status == "new" else ""
+            if was and status == "changed":
+                why = _cause(key, was, now, elsewhere)
             changes.append(_change(status, key, was, now, why))
         if key not in answers:
             status = "gone" if key.behaviour in asked else "not-asked"
@@ -98,11 +136,17 @@ def update(lookups: pd.DataFrame, folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        Finding: Two engines of one behaviour class answer differently; names both. Nothing is
-            written.
+        Finding: Two engines of one behaviour class answer differently, or the fixed rule asks for
+            another name than the corpus says; names both. Nothing is written.
     """
     answers: dict[Key, Answer] = {}
     for key, answer in _answers(lookups):
+        by_hand = _by_hand().get(key.image, answer.asked) if key.rule == "fixed" else answer.asked
+        if answer.asked != by_hand:
+            raise errors.Finding(
+                f"rule fixed asks for {answer.asked}, and the corpus says that {key.image} becomes"
+                f" {by_hand}"
+            )
         other = answers.setdefault(key, answer)
         if other[:2] != answer[:2]:
             raise errors.Finding(
@@ -119,7 +163,7 @@ def update(lookups: pd.DataFrame, folder: Path) -> list[Path]:
 
 def _write(path: Path, lines: dict[tuple[str, ...], list[str]]) -> Path:
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
+    with partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows((*line, " ".join(sorted(rules))) for line, rules in sorted(lines.items()))
@@ -127,28 +171,35 @@ def _write(path: Path, lines: dict[tuple[str, ...], list[str]]) -> Path:
     return path
 
 
-def _read(folder: Path) -> Iterator[tuple[Key, Answer]]:
-    """Yield the answers that a baseline holds."""
-    paths = sorted(folder.glob("*.csv"))
-    if not paths:
-        raise errors.UsageError(
-            f"there is no baseline in {folder}", remedy="make one with --update-baseline"
-        )
-    for path in paths:
-        with path.open(newline="") as file:
-            rows = csv.reader(file)
-            for row in rows:
-                if rows.line_num == 1 and row == COLUMNS:
-                    continue
-                if rows.line_num == 1 or len(row) != len(COLUMNS) or row[3] not in _OUTCOMES:
-                    raise errors.UsageError(
-                        f"{path}:{rows.line_num}: not a line of a baseline: {','.join(row)[:80]!r}",
-                        remedy="restore the file from version control",
-                    )
-                image, tagged_as, asked, outcome, rules = row
-                for rule in rules.split():
-                    key = Key(path.stem, image, tagged_as, rule)
-                    yield key, Answer(asked, outcome, f"{path}:{rows.line_num}")
+def _lines(path: Path) -> Iterator[tuple[Key, Answer]]:
+    """Yield the answers that a file of a baseline holds."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        _refuse(f"{path}", f"cannot be read ({error.strerror})")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        _refuse(f"{path}:{line}", f"byte {content[error.start]:#04x} is no UTF-8")
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in rows:
+            if rows.line_num == 1 and row == COLUMNS:
+                continue
+            if rows.line_num == 1 or len(row) != len(COLUMNS) or row[3] not in _OUTCOMES:
+                what = f"not a line of a baseline: {','.join(row)[:80]!r}"
+                _refuse(f"{path}:{rows.line_num}", what)
+            image, tagged_as, asked, outcome, rules = row
+            for rule in rules.split():
+                key = Key(path.stem, image, tagged_as, rule)
+                yield key, Answer(asked, outcome, f"{path}:{rows.line_num}")
+    except csv.Error as error:
+        _refuse(f"{path}:{rows.line_num}", f"no CSV ({error})")
+
+
+def _refuse(where: str, what: str) -> NoReturn:
+    raise errors.UsageError(f"{where}: {what}", remedy="restore the file from version control")
 
 
 def _answers(lookups: pd.DataFrame) -> Iterable[tuple[Key, Answer]]:
@@ -169,15 +220,17 @@ def _status(was: Answer | None, now: Answer) -> str:
     return "same" if was[:2] == now[:2] else "changed"
 
 
-def _cause(key: Key, was: Answer, now: Answer, expected: Mapping[Key, Answer]) -> str:
+def _cause(
+    key: Key, was: Answer, now: Answer, elsewhere: Mapping[tuple[str, str], set[str]]
+) -> str:
     """Return what changed: the rule, the engine, or the file that says what is expected."""
     edited = f"{was.source}: the baseline was edited, or is out of date:"
     if was.asked != now.asked:
-        if now.asked in _known(key, expected):
+        if now.asked in elsewhere[key.image, key.rule]:
             return f"{edited} rule {key.rule} makes {now.asked} of it, as ever"
         goes, went = (names.pull_host(key.rule, each.asked) or "no host" for each in (now, was))
         pull = f"goes to {goes}, not to {went}" if goes != went else f"still goes to {goes}"
-        return f"rule {key.rule} changed: it asks for another name; a pull {pull}"
+        return f"rule {key.rule} changed: it asks for another name than {was.source}; a pull {pull}"
     behaviour = stores.CLASSES[key.behaviour]
     model = stores.predict(behaviour, tagged_as=key.tagged_as or stores.NOBODY, asked=now.asked)
     if model == now.outcome:
@@ -185,18 +238,24 @@ def _cause(key: Key, was: Answer, now: Answer, expected: Mapping[Key, Answer]) -
     return f"the engine changed: {model} is also what the model of its store says"
 
 
-def _known(key: Key, expected: Mapping[Key, Answer]) -> set[str]:
-    """Return what a rule is known to make of a name, from elsewhere than a line of the baseline."""
-    if key.rule == "fixed":
-        return _by_hand().get(key.image, set())
-    others = (key._replace(behaviour=name) for name in stores.CLASSES)
-    return {expected[other].asked for other in others if other in expected and other != key}
+def _elsewhere(expected: Mapping[Key, Answer]) -> dict[tuple[str, str], set[str]]:
+    """Return what each rule is known to make of each name, wherever that is written down.
+
+    A rule looks at nothing but the name, so that all lines of a name and rule say the same, in
+    every file; one that was edited is alone. What the fixed rule makes of a name of the corpus was
+    written by hand.
+    """
+    known: dict[tuple[str, str], set[str]] = {}
+    for key, answer in expected.items():
+        known.setdefault((key.image, key.rule), set()).add(answer.asked)
+    by_hand = {(image, "fixed"): {asked} for image, asked in _by_hand().items()}
+    return known | by_hand
 
 
 @functools.cache
-def _by_hand() -> dict[str, set[str]]:
+def _by_hand() -> dict[str, str]:
     """Return what the corpus says that the fixed rule makes of each name."""
-    return {case.text: {case.expanded} for case in corpus.load() if case.expanded}
+    return {case.text: case.expanded for case in corpus.load() if case.expanded}
 
 
 def _change(status: str, key: Key, was: Answer | None, now: Answer | None, why: str) -> Change:

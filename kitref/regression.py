@@ -19,7 +19,7 @@ from kitref.report import html, junit, picture, timeline
 from kitref.report.record import Change, Had, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -61,13 +61,16 @@ def regress(
         ``lookups.csv``, ``reproduce.svg`` and the executed notebooks.
 
     Raises:
-        UsageError: A parameter, an engine or a required engine is not known; nothing was run.
+        UsageError: A parameter, an engine or a required engine is not known, or the baseline is
+            none; nothing was run.
     """
     start = runs.now()
     report = clock = timeline.Clock(report)
     given = _parameters(notebooks, parameters or {})
     choice = _choose(wanted)
     required = _required(require, choice)
+    # Of the default parameters' answers alone, which the baseline holds.
+    expected = baselines.read(baseline) if baseline and not parameters else None
     engines.sweep()
     with contextlib.ExitStack() as stack:
         # A kernel that was killed (Ctrl-C, a cell's time, a crash) has left its names on a user's
@@ -100,7 +103,7 @@ def regress(
             ),
             lookups=lookups,
             reproduced=_lookups([job for job, _ in jobs if job.notebook.name == REPRODUCE]),
-            changes=_changes(lookups, None if parameters else baseline, report),
+            changes=_changes(lookups, expected, report),
             required=required,
             folder=partial,
             spans=clock.spans(),
@@ -123,7 +126,8 @@ def update_baseline(record: Record, folder: Path) -> list[Path]:
 
     Raises:
         UsageError: The run is not complete; nothing is written.
-        Finding: Two engines of one class answer differently; nothing is written.
+        Finding: Two engines of one class answer differently, or the fixed rule asks for another
+            name than the corpus says; nothing is written.
     """
     missing = {spec.title for spec in private.specs()} - {
         one.title for one in record.engines if one.engine
@@ -227,12 +231,14 @@ def _lookups(jobs: list[runs.Job]) -> pd.DataFrame:
 
 
 def _changes(
-    lookups: pd.DataFrame, folder: Path | None, report: Callable[[str, str], None]
+    lookups: pd.DataFrame,
+    expected: Mapping[baselines.Key, baselines.Answer] | None,
+    report: Callable[[str, str], None],
 ) -> tuple[Change, ...]:
-    """Return what became of the baseline; of the default parameters' only, which it holds."""
-    if folder is None:
+    """Return what became of the baseline, if there is one to compare with."""
+    if expected is None:
         return ()
-    changes = baselines.compare(lookups, folder)
+    changes = baselines.compare(lookups, expected)
     count = Counter(change.status for change in changes)
     report("baseline", ", ".join(f"{n} {status}" for status, n in sorted(count.items())))
     return changes

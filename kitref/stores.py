@@ -34,6 +34,10 @@ NOBODY: Final = "kitref.invalid/anchor:kitref"
 """A name that nobody asks for: that of the image, where what is asked for is no name."""
 
 
+NEWEST: Final = {"docker": (28,), "podman": (5, 8)}
+"""The newest version of each kind of engine whose answers are known, as far as it matters."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BehaviourClass:
     """The engines that answer alike.
@@ -72,6 +76,29 @@ def classify(kind: str, store: str, version: str) -> BehaviourClass:
         return CLASSES["docker-containerd"]
     major = re.match(r"\d+", version)
     return CLASSES["docker-graph-20" if major and int(major[0]) <= 20 else "docker-graph"]  # noqa: PLR2004 - the release in its name
+
+
+def beyond(kind: str, store: str, version: str) -> str:
+    """Return what is to be said of an engine that is newer than any known.
+
+    Args:
+        kind: ``docker`` or ``podman``.
+        store: ``graph``, ``containerd`` or ``podman``.
+        version: The engine's version.
+
+    Returns:
+        The newest known version, and the class with which this one is compared; empty where it is
+        known, or says no version.
+    """
+    newest = NEWEST[kind]
+    release = re.match(r"\d+(\.\d+)*", version)
+    if not release or tuple(map(int, release[0].split(".")))[: len(newest)] <= newest:
+        return ""
+    known = f"{kind.capitalize()} {'.'.join(map(str, newest))}"
+    return (
+        f"newer than {known}, the newest whose answers are known; compared with class"
+        f" {classify(kind, store, version).name}"
+    )
 
 
 def predict(behaviour: BehaviourClass, *, tagged_as: str, asked: str) -> Outcome:

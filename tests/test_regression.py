@@ -111,6 +111,15 @@ def test_a_run_and_what_it_writes(tmp_path: Path) -> None:
         pytest.param(("--engine", "docker:a b-dind"), "no private engine", id="dind-version"),
         pytest.param(("--engine", "nosuch"), "no private engine 'nosuch'", id="engine"),
         pytest.param((*TRIXIE, "--require", "sid"), "required engine 'sid'", id="required"),
+        pytest.param(("--baseline", "nowhere"), "no baseline in nowhere", id="baseline"),
+        pytest.param(
+            ("--update-baseline", "-p", "per_family", "1"),
+            "leave out --engine and --parameter",
+            id="baseline-of-other-parameters",
+        ),
+        pytest.param(
+            ("--update-baseline", *TRIXIE), "that of a whole run", id="baseline-of-some-engines"
+        ),
         pytest.param(("--notebooks", "nowhere"), "there is no nowhere", id="notebooks"),
     ],
 )
@@ -136,11 +145,13 @@ def test_an_engine_that_cannot_be_had_is_skipped(tmp_path: Path) -> None:
 
 
 def test_one_that_is_skipped_leaves_the_others(docker: Engine, tmp_path: Path) -> None:
-    arguments = ("--engine", docker.url, "--engine", "docker-bookworm", "--require")
+    arguments = ("--engine", docker.url, "--engine", "docker-bookworm")
     cut_off = _cut_off(tmp_path)
-    run, latest = _regress(tmp_path, *arguments, "docker-bookworm", **cut_off)
+    run, latest = _regress(tmp_path, *arguments, "--require", docker.url, **cut_off)
     assert run.returncode == 3
-    run, latest = _regress(tmp_path, *arguments, docker.url, **cut_off)
+    # It was had, but not the registry that the build's notebook needs.
+    assert f"required, and not had: 04-linuxkit-build on {docker.url}" in run.stdout
+    run, latest = _regress(tmp_path, *arguments, **cut_off)
     assert run.returncode == 0, run.stderr
     record = json.loads((latest / "results.json").read_text())
     assert [n["status"] for n in record["notebooks"]] == ["passed"] * 2 + ["skipped"] * 3

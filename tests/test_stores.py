@@ -22,6 +22,30 @@ def test_classify(kind: str, store: str, version: str, name: str) -> None:
     assert stores.classify(kind, store, version).name == name
 
 
+@pytest.mark.parametrize(
+    ("kind", "store", "version", "said"),
+    [
+        pytest.param("docker", "graph", "28.5.2+dfsg1", "", id="newest-docker"),
+        pytest.param("podman", "podman", "5.8.6", "", id="newest-podman"),
+        pytest.param("docker", "graph", "unknown", "", id="no-version"),
+        pytest.param(
+            "docker", "containerd", "29.0.1",
+            "newer than Docker 28, the newest whose answers are known; compared with class"
+            " docker-containerd", id="docker",
+        ),
+        pytest.param(
+            "podman", "podman", "5.10.0-dev",
+            "newer than Podman 5.8, the newest whose answers are known; compared with class podman",
+            id="podman-minor",
+        ),
+    ],
+)  # fmt: skip
+def test_an_engine_newer_than_any_known_is_told(
+    kind: str, store: str, version: str, said: str
+) -> None:
+    assert stores.beyond(kind, store, version) == said
+
+
 _ALL = ("docker-graph-20", "docker-graph", "docker-containerd", "podman")
 
 

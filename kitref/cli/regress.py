@@ -100,8 +100,13 @@ def regress(  # noqa: PLR0913, PLR0917 - as click passes them
     import json
     from pathlib import Path
 
-    from kitref import runs
+    from kitref import errors, runs
 
+    if update_baseline and (wanted or parameters):
+        raise errors.UsageError(
+            "the baseline is that of a whole run with the default parameters",
+            remedy="leave out --engine and --parameter, or --update-baseline",
+        )
     runs.server()  # which imports what it needs while we do
     from kitref import regression
     from kitref.report import terminal, timeline

@@ -67,14 +67,15 @@ class Column(NamedTuple):
 
 _CHANGE = (
     Column("image", "name"),
-    Column("tagged as", "name"),
-    Column("rule"),
     Column("status", "status"),
     Column("old value", "name"),
     Column("new value", "name"),
     Column("engine", "title"),
-    Column("behaviour"),
     Column("reason", "prose"),
+    Column("reproduce", "command"),
+    Column("rule"),
+    Column("tagged as", "name"),
+    Column("behaviour"),
 )
 """The columns of what `_change` returns."""
 
@@ -194,7 +195,7 @@ def _summary(record: Record) -> dict[str, Any]:
         "verdict": {0: "passed", 3: "skipped", 4: "error"}.get(code, "failed"),
         "sentence": _sentence(results, changes, len(missing)),
         "version": kitref.__version__,
-        "missing": sorted(record.required & missing),
+        "missing": record.lacking,
         "skipped": bool(missing or results["skipped"] or changes["not-asked"]),
         "results_counts": results,
         "changes_counts": changes,
@@ -231,45 +232,38 @@ def _failure(record: Record, result: runs.Result) -> dict[str, str]:
 def _differing(record: Record) -> Table:
     return Table(
         id="table-differing",
-        caption="Each answer that is changed or gone, and what reproduces it",
-        columns=[*_CHANGE, Column("reproduce", "command")],
-        rows=[
-            [*_change(change, change.why), junit.rerun(record, change)]
-            for change in record.changes
-            if change.status in ("changed", "gone")
-        ],
+        caption="Each answer that is changed, gone or new, and what reproduces it",
+        columns=_CHANGE,
+        rows=[_change(record, change, change.why) for change in record.changes if change.differs],
     )
 
 
 def _neither(record: Record) -> Table:
     return Table(
         id="table-neither",
-        caption="Answers that the baseline does not have, and those that were not asked for",
+        caption="Answers that were not asked for, and new ones of a user's own engine",
         columns=_CHANGE,
         rows=[
-            _change(change, _why(record, change))
+            _change(record, change, change.why or junit.not_asked(record, change))
             for change in record.changes
-            if change.status in ("new", "not-asked")
+            if change.status != "same" and not change.differs
         ],
     )
 
 
-def _change(change: Change, why: str) -> list[str]:
+def _change(record: Record, change: Change, why: str) -> list[str]:
     return [
         printable(change.image),
-        printable(change.tagged_as),
-        change.rule,
         change.status,
         change.was or "none",
         change.now or "none",
         change.engine or "none",
-        change.behaviour,
         why,
+        junit.rerun(record, change),
+        change.rule,
+        "the same" if change.tagged_as == change.image else printable(change.tagged_as),
+        change.behaviour,
     ]
-
-
-def _why(record: Record, change: Change) -> str:
-    return "not in the baseline" if change.status == "new" else junit.not_asked(record, change)
 
 
 def _engines(record: Record) -> Table:
@@ -302,7 +296,7 @@ def _engine(had: Had, required: str) -> list[str]:
         engine.store,
         engine.source,
         required,
-        "",
+        had.note,
     ]
 
 

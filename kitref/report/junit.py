@@ -138,8 +138,10 @@ def _notebook(record: Record, result: runs.Result) -> ET.Element:
             said.set("type", result.status)
             commands = [f"reproduce: {rerun(record, result)}", f"or: {papermill(result.job)}"]
             said.text = clean("\n".join([reason, "", *commands]))
-        elif required := [had for had in record.engines if _required(record, had, result)]:
-            said.set("message", clean(f"{required[0].title} is required: {_first_line(reason)}"))
+        elif required := record.required.intersection(
+            had.title for had in record.engines if had.has(result.job)
+        ):
+            said.set("message", clean(f"{min(required)} is required: {_first_line(reason)}"))
     return _suite(result.job.title, [case], record.start, result.seconds)
 
 
@@ -149,15 +151,16 @@ def _case(record: Record, change: Change) -> ET.Element:
     name = f"{image} by rule {change.rule}, tagged as {tagged_as}"
     case = _element("testcase", classname=f"kitref.baseline.{change.behaviour}", name=name)
     case.set("time", "0.000")
-    if change.status in ("changed", "gone"):
+    if change.differs:
         now = change.now or "no answer"
-        message = f"{change.status}: {image} by rule {change.rule}: was {change.was}, is {now}"
+        was = change.was or "not in the baseline"
+        message = f"{change.status}: {image} by rule {change.rule}: was {was}, is {now}"
         said = _sub(case, "failure", message=message, type=change.status)
         said.text = clean(f"{_comparison(change)}\nreproduce: {rerun(record, change)}")
     elif change.status == "not-asked":
         _sub(case, "skipped", message=not_asked(record, change))
     elif change.status == "new":
-        _sub(case, "system-out").text = clean(f"new: not in the baseline\n{_comparison(change)}")
+        _sub(case, "system-out").text = clean(f"new\n{_comparison(change)}")
     return case
 
 
@@ -217,19 +220,11 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def _required(record: Record, had: Had, result: runs.Result) -> bool:
-    return had.engine is None and had.title in record.required and _concerns(had, result)
-
-
 def _concerns(had: Had, what: runs.Result | Change) -> bool:
     """Return whether a notebook was run on an engine, or an answer is one of its own."""
-    engine = had.engine
     if not isinstance(what, Change):
-        given = what.job.parameters
-        several = str(given.get("engines", "")).split(",")
-        alone = (given.get("engine"), given.get("store")) == (had.given, had.store)
-        return alone or f"{had.given}/{had.store}" in several
-    if engine is None:
+        return had.has(what.job)
+    if (engine := had.engine) is None:
         return False
     if what.engine:
         return what.engine == f"{engine.title} {engine.version}"

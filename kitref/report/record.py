@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import kitref
+from kitref import stores
 from kitref.report import timeline
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ class Had:
     engine: engines.Engine | None = None
     reason: str = ""
 
+    @property
+    def note(self) -> str:
+        """Why it was skipped; or of one that was had, that it is newer than any known."""
+        engine = self.engine
+        return stores.beyond(engine.kind, engine.store, engine.version) if engine else self.reason
+
+    def has(self, job: runs.Job) -> bool:
+        """Return whether a notebook is run on this engine, alone or with others."""
+        given = job.parameters
+        alone = (given.get("engine"), given.get("store")) == (self.given, self.store)
+        return alone or f"{self.given}/{self.store}" in str(given.get("engines", "")).split(",")
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -53,7 +66,7 @@ class Change:
         rule: The rule.
         was: The name that was asked for and the outcome, as the baseline has them.
         now: The same as the run has them.
-        why: Where it is changed or gone, what did that: the rule, the engine, or the baseline.
+        why: Where it is changed, new or gone, what did that: the rule, the engine, or the baseline.
     """
 
     status: Literal["same", "changed", "new", "gone", "not-asked"]
@@ -65,6 +78,13 @@ class Change:
     was: str
     now: str
     why: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether that is a finding; a new answer of a user's own engine is none."""
+        if self.status == "new":
+            return not self.engine.startswith("own-")
+        return self.status in ("changed", "gone")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,17 +121,26 @@ class Record:
     def exit_code(self) -> int:
         """Return the run's exit code.
 
-        4 where a notebook ended in an error, 3 where no engine or not every required one could be
-        had, 1 where there is a finding, else 0.
+        4 where a notebook ended in an error, 3 where there was no engine or not all that was
+        required could be had, 1 where there is a finding, else 0.
         """
         ended = {result.status for result in self.results}
-        skipped = {had.title for had in self.engines if had.engine is None}
         if "error" in ended:
             return 4
-        if skipped & self.required or len(skipped) == len(self.engines):
+        if self.lacking or not any(had.engine for had in self.engines):
             return 3
-        broken = any(change.status in ("changed", "gone") for change in self.changes)
+        broken = any(change.differs for change in self.changes)
         return 1 if "failed" in ended or broken else 0
+
+    @property
+    def lacking(self) -> list[str]:
+        """The required engines that could not be had, and the notebooks skipped on those had."""
+        required = [had for had in self.engines if had.title in self.required]
+        skipped = [result.job for result in self.results if result.status == "skipped"]
+        return sorted(
+            [had.title for had in required if not had.engine]
+            + [job.title for job in skipped if any(h.engine and h.has(job) for h in required)]
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as results.json has it."""
@@ -158,7 +187,7 @@ def _engine_json(had: Had) -> dict[str, Any]:
         "store": engine.store,
         "source": engine.source,
         "status": "available",
-        "reason": "",
+        "reason": had.note,
     }
 
 

@@ -78,9 +78,11 @@ def show(record: Record) -> None:
     }
     console.print(", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)
     _show_changes(console, record)
-    missing = sorted(had.title for had in record.engines if had.engine is None)
-    if required := sorted(record.required.intersection(missing)):
-        console.print(f"required, and not had: {', '.join(required)}", style="yellow")
+    for had in record.engines:
+        if had.engine and had.note:
+            console.print(f"{had.title} {had.engine.version} is {had.note}", style="yellow")
+    if record.lacking:
+        console.print(f"required, and not had: {', '.join(record.lacking)}", style="yellow")
     for path in sorted(record.folder.iterdir()):
         console.print(path.as_posix(), highlight=False, soft_wrap=True, markup=False)
 

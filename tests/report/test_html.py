@@ -16,7 +16,7 @@ import pytest
 from kitref import tables
 from kitref.report import html
 from kitref.report.record import Record
-from tests.report.test_junit import HOSTILE, IMAGE, NOT_ASKED, SEVERAL, SHOWN, WHY, make
+from tests.report.test_junit import HOSTILE, IMAGE, NEW, NOT_ASKED, SEVERAL, SHOWN, WHY, make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ def test_the_summary(page: _Page) -> None:
         "Notebook runs": ["✓ passed1", "✗ failed1", "‼ error1", "○ skipped1"],
         "Look-ups": ["✓ found1", "✗ absent1", "! refused1", "? not-asked1"],
         "Answers, compared with the baseline": [
-            "= same1", "≠ changed2", "∅ gone1", "+ new1", "? not-asked1",
+            "= same1", "≠ changed2", "∅ gone1", "+ new2", "? not-asked1",
         ],
     }  # fmt: skip
 
@@ -153,22 +153,20 @@ def test_failures_and_what_reproduces_them(page: _Page) -> None:
     found, absent = f"{IMAGE}: found", f"docker.io/{IMAGE}: absent"
     live, command = "docker-trixie/containerd", "kitref regress --engine docker-trixie/containerd"
     assert page.rows("table-differing") == [
-        [name, name, "fixed", status, found, now, engine, "docker-containerd", WHY, command]
-        for name, status, now, engine in (
-            (IMAGE, "≠ changed", absent, f"{live} 26.1.5"),
-            (SHOWN, "≠ changed", absent, f"{live} 26.1.5"),
-            (IMAGE, "∅ gone", "none", "none"),
+        [name, status, was, now, engine, why, command, "fixed", tagged_as, "docker-containerd"]
+        for name, tagged_as, status, was, now, engine, why in (
+            (IMAGE, "the same", "≠ changed", found, absent, f"{live} 26.1.5", WHY),
+            (SHOWN, "the same", "≠ changed", found, absent, f"{live} 26.1.5", WHY),
+            (IMAGE, f"docker.io/{IMAGE}", "∅ gone", found, "none", "none", WHY),
+            (IMAGE, "the same", "+ new", "none", absent, f"{live} 26.1.5", NEW),
         )
     ]
 
 
 def test_what_neither_passed_nor_failed(page: _Page) -> None:
-    assert [(row[3], row[-1]) for row in page.rows("table-neither")] == [
-        ("+ new", "not in the baseline"),
-        (
-            "? not-asked",
-            NOT_ASKED,
-        ),
+    assert [(row[1], row[5]) for row in page.rows("table-neither")] == [
+        ("+ new", NEW),
+        ("? not-asked", NOT_ASKED),
     ]
 
 

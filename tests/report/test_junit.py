@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import pandas as pd
 import pytest
 
-from kitref import runs, tables
+from kitref import runs, stores, tables
 from kitref.engines import Engine
 from kitref.report import junit
 from kitref.report.record import Change, Had, Record
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import docker
 
     from kitref.engines.transport import Transport
+
+Status = Literal["same", "changed", "new", "gone", "not-asked"]
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\x00\u202e&\"'\ufffe"
 SHOWN = r"<script>alert(1)</script>\x1b[31m\x00\u202e&" + "\"'" + r"\ufffe"
@@ -55,6 +58,7 @@ NOT_ASKED = (
     " docker-sid/graph was skipped: apt could not fetch it"
 )
 WHY = "rule fixed changed"
+NEW = "not in the baseline"
 REGRESS = "kitref regress --engine docker-trixie/containerd"
 PAPERMILL = "papermill notebooks/01-reproduce.ipynb out.ipynb -p engine docker-trixie -p store"
 
@@ -73,19 +77,17 @@ def _result(folder: Path, stem: str, status: runs.Status, **parameters: str) -> 
     return runs.Result(job=job, status=status, seconds=1.5, reason=reason)
 
 
-def _change(
-    status: Literal["same", "changed", "new", "gone", "not-asked"], engine: str, image: str = IMAGE
-) -> Change:
+def _change(status: Status, engine: str, image: str = IMAGE) -> Change:
     return Change(
         status=status,
         behaviour="docker-containerd" if engine or status == "gone" else "docker-graph",
         engine=engine,
         image=image,
-        tagged_as=image,
+        tagged_as=f"docker.io/{image}" if status == "gone" else image,
         rule="fixed",
         was="" if status == "new" else f"{IMAGE}: found",
         now=f"docker.io/{IMAGE}: absent" if engine else "",
-        why=WHY if status in ("changed", "gone") else "",
+        why={"changed": WHY, "gone": WHY, "new": NEW}.get(status, ""),
     )
 
 
@@ -132,6 +134,7 @@ def make(folder: Path) -> Record:
             _change("changed", live, HOSTILE),
             _change("gone", ""),
             _change("new", live),
+            _change("new", "own-docker/containerd 29.0.1"),
             _change("not-asked", ""),
         ),
     )
@@ -171,7 +174,7 @@ def test_the_shape_and_the_counts(root: ET.Element) -> None:
         assert len(case) <= 1
     assert root.attrib == {
         "name": "kitref",
-        "tests": "10", "failures": "4", "errors": "1", "skipped": "2", "time": "6.000",
+        "tests": "11", "failures": "5", "errors": "1", "skipped": "2", "time": "6.000",
     }  # fmt: skip
     assert {suite.get("timestamp") for suite in root} == {"2026-01-02T03:04:05+00:00"}
 
@@ -186,8 +189,9 @@ def test_each_status_is_what_junit_calls_it(root: ET.Element) -> None:
         ("baseline docker-containerd", [["failure"]]),
         (
             "baseline docker-containerd on docker-trixie/containerd 26.1.5",
-            [[], ["failure"], ["failure"], ["system-out"]],
+            [[], ["failure"], ["failure"], ["failure"]],
         ),
+        ("baseline docker-containerd on own-docker/containerd 29.0.1", [["system-out"]]),
         ("baseline docker-graph", [["skipped"]]),
     ]
 
@@ -228,6 +232,17 @@ def test_a_changed_answer_says_what_was_and_what_is(root: ET.Element) -> None:
     ]
 
 
+def test_a_new_answer_is_a_failure_but_for_a_users_engine(root: ET.Element) -> None:
+    case = _suite(root, "baseline docker-containerd on docker-trixie/containerd 26.1.5")[3]
+    assert f"old value: none\nnew value: docker.io/{IMAGE}: absent" in _body(case, "failure")
+    (message,) = (said.get("message") for said in case)
+    assert message == (
+        f"new: {IMAGE} by rule fixed: was not in the baseline, is docker.io/{IMAGE}: absent"
+    )
+    (own,) = _suite(root, "baseline docker-containerd on own-docker/containerd 29.0.1")
+    assert _body(own, "system-out").startswith("new\n")
+
+
 def test_an_answer_that_is_gone_is_looked_for_on_every_engine_of_its_class(
     root: ET.Element,
 ) -> None:
@@ -251,6 +266,53 @@ def test_a_hostile_name_is_shown_and_not_obeyed(root: ET.Element) -> None:
         *(v for element in root.iter() for v in element.attrib.values()),
     ):
         assert text.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "changes", "required", "code", "lacking"),
+    [
+        pytest.param("passed", "same not-asked", "", 0, [], id="as-expected"),
+        pytest.param("passed", "same changed", "", 1, [], id="changed"),
+        pytest.param("passed", "gone", "", 1, [], id="gone"),
+        pytest.param("passed", "new", "", 1, [], id="new"),
+        pytest.param("passed failed", "same", "", 1, [], id="failed"),
+        pytest.param("passed skipped", "same", "", 0, [], id="skipped"),
+        pytest.param("passed", "changed", MISSING.title, 3, [MISSING.title], id="engine-required"),
+        pytest.param(
+            "failed skipped", "same", LIVE.title, 3, ["04-build on docker-trixie"],
+            id="notebook-of-a-required-engine",
+        ),
+        pytest.param("passed skipped", "same", OLD.title, 0, [], id="notebook-of-another-engine"),
+        pytest.param("skipped error", "gone", MISSING.title, 4, [MISSING.title], id="error"),
+    ],
+)  # fmt: skip
+def test_the_exit_code_of_a_run(
+    tmp_path: Path, statuses: str, changes: str, required: str, code: int, lacking: list[str]
+) -> None:
+    on = {"engine": LIVE.given, "store": LIVE.store}
+    record = dataclasses.replace(
+        make(tmp_path),
+        results=tuple(
+            _result(tmp_path, "04-build", cast("runs.Status", status), **on)
+            for status in statuses.split()
+        ),
+        changes=tuple(
+            _change(cast("Status", status), f"{LIVE.title} 26.1.5") for status in changes.split()
+        ),
+        required=frozenset({required} - {""}),
+    )
+    assert (record.exit_code, record.lacking) == (code, lacking)
+    assert record.as_json()["exit_code"] == code
+
+
+def test_a_newer_engine_than_any_known_is_told(tmp_path: Path) -> None:
+    newer = _had("docker-29", "containerd", "29.0.1")
+    record = dataclasses.replace(make(tmp_path), engines=(LIVE, newer, MISSING))
+    assert [each["reason"] for each in record.as_json()["engines"]] == [
+        "",
+        stores.beyond("docker", "containerd", "29.0.1"),
+        "apt could not fetch it",
+    ]
 
 
 def test_no_changes_and_no_results(tmp_path: Path) -> None:
