@@ -66,7 +66,8 @@ from kitref.cli import ends
 @click.option(
     "--update-baseline",
     is_flag=True,
-    help="Write the baseline from this run, if every engine was had and every notebook passed.",
+    help="Write the baseline from this run, if every engine was had and every notebook passed;"
+    " takes neither --engine nor --parameter.",
 )
 @click.option("--profile", is_flag=True, help="Show the time line of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of tables.")

@@ -214,8 +214,13 @@ def ask_all(
             report(done, len(images))
             if not _fits(guest, image):
                 continue
-            for tagged_as in dict.fromkeys((image, _in_full(image))):
-                lookups.extend(_ask(guest, image_id, image, tagged_as, rules))
+            rounds = [
+                _ask(guest, image_id, image, tagged_as, rules)
+                for tagged_as in dict.fromkeys((image, _in_full(image)))
+            ]
+            # Both are the same where the engine takes the name neither way.
+            for said in {each[0].tagged_as: each for each in rounds}.values():
+                lookups.extend(said)
         report(len(images), len(images))
     return image_id, lookups
 

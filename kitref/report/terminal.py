@@ -80,9 +80,11 @@ def show(record: Record) -> None:
     _show_changes(console, record)
     for had in record.engines:
         if had.engine and had.note:
-            console.print(f"{had.title} {had.engine.version} is {had.note}", style="yellow")
+            line = f"{had.title} {had.engine.version} is {had.note}"
+            console.print(line, style="yellow", markup=False, soft_wrap=True)
     if record.lacking:
-        console.print(f"required, and not had: {', '.join(record.lacking)}", style="yellow")
+        line = f"required, and not had: {', '.join(record.lacking)}"
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     for path in sorted(record.folder.iterdir()):
         console.print(path.as_posix(), highlight=False, soft_wrap=True, markup=False)
 

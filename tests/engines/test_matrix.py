@@ -31,8 +31,9 @@ def test_the_answers_are_as_they_have_to_be(answers: Survey) -> None:
     (line,) = examine_all([answers])
     assert line.endswith(f"{len(answers.lookups)} look-ups as expected")
     # Each is tagged in two ways, but for the one that is written in full; the six that may be a
-    # transport's are asked for besides.
-    assert len(answers.lookups) == (5 * 2 - 1 + 6 * 2) * len(RULES)
+    # transport's are asked for besides, and Docker puts `sha256` on no image.
+    rounds = 5 * 2 - 1 + 6 * 2 - (answers.engine.kind == "docker")
+    assert len(answers.lookups) == rounds * len(RULES)
 
 
 def test_two_names_collide_in_a_graph_store_alone(answers: Survey) -> None:
