@@ -89,12 +89,16 @@ def read(folder: Path) -> dict[Key, Answer]:
     return expected
 
 
-def compare(lookups: pd.DataFrame, expected: Mapping[Key, Answer]) -> tuple[Change, ...]:
+def compare(
+    lookups: pd.DataFrame, expected: Mapping[Key, Answer], *, complete: bool = True
+) -> tuple[Change, ...]:
     """Compare a run's look-ups with the baseline.
 
     Args:
         lookups: The look-ups, as `kitref.tables.lookups` has them.
         expected: The baseline, as `read` returns it.
+        complete: Whether the run came to its end. Where an engine or a kernel died, what has no
+            answer was not asked, and is not gone.
 
     Returns:
         What became of each answer, sorted; every engine's answer for itself.
@@ -119,7 +123,7 @@ def compare(lookups: pd.DataFrame, expected: Mapping[Key, Answer]) -> tuple[Chan
                 why = _cause(key, was, now, elsewhere)
             changes.append(_change(status, key, was, now, why))
         if key not in answers:
-            status = "gone" if key.behaviour in asked else "not-asked"
+            status = "gone" if complete and key.behaviour in asked else "not-asked"
             why = f"{was.source}: this was not asked" if was and status == "gone" else ""
             changes.append(_change(status, key, was, None, why))
     return tuple(changes)

@@ -92,18 +92,19 @@ def regress(
         )
         ended = {result.job.title: result for result in ran}
         lookups = _lookups([job for job, _ in jobs])
+        results = tuple(
+            ended.get(job.title)
+            or runs.Result(job=job, status="skipped", seconds=0.0, reason=reason)
+            for job, reason in jobs
+        )
         record = Record(
             start=start,
             end=runs.now(),
             engines=had,
-            results=tuple(
-                ended.get(job.title)
-                or runs.Result(job=job, status="skipped", seconds=0.0, reason=reason)
-                for job, reason in jobs
-            ),
+            results=results,
             lookups=lookups,
             reproduced=_lookups([job for job, _ in jobs if job.notebook.name == REPRODUCE]),
-            changes=_changes(lookups, expected, report),
+            changes=_changes(lookups, expected, results, report),
             required=required,
             folder=partial,
             spans=clock.spans(),
@@ -233,12 +234,14 @@ def _lookups(jobs: list[runs.Job]) -> pd.DataFrame:
 def _changes(
     lookups: pd.DataFrame,
     expected: Mapping[baselines.Key, baselines.Answer] | None,
+    results: tuple[runs.Result, ...],
     report: Callable[[str, str], None],
 ) -> tuple[Change, ...]:
     """Return what became of the baseline, if there is one to compare with."""
     if expected is None:
         return ()
-    changes = baselines.compare(lookups, expected)
+    complete = all(result.status != "error" for result in results)
+    changes = baselines.compare(lookups, expected, complete=complete)
     count = Counter(change.status for change in changes)
     report("baseline", ", ".join(f"{n} {status}" for status, n in sorted(count.items())))
     return changes

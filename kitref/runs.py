@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import datetime as dt
+import fcntl
 import json
 import multiprocessing
 import os
@@ -239,7 +240,8 @@ def fresh(folder: Path) -> Iterator[Path]:
         The folder to write to. If the block raises, the old content stays as it was.
 
     Raises:
-        UsageError: It cannot be written, or holds anything but a run; nothing is removed.
+        UsageError: It cannot be written, holds anything but a run, or another run writes to it;
+            nothing is removed.
     """
     folder = folder.resolve()  # what a link leads to is replaced, and `..` is no name to write to
     partial = folder.parent / f".{folder.name}.partial"
@@ -249,20 +251,31 @@ def fresh(folder: Path) -> Iterator[Path]:
                 f"{folder} would be replaced as a whole, and it is not the folder of a run",
                 remedy="name a new folder, an empty one, or one that a run has written",
             )
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        held = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
+        # One that nobody holds is that of a run that died.
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise errors.UsageError(
+            f"another run is writing to {folder}", remedy="wait for it, or name another folder"
+        ) from None
     except OSError as error:
         raise errors.UsageError(
             f"{folder} cannot be written: {error.strerror}",
             remedy="name a folder in one that you may write to",
         ) from error
     try:
+        for left in partial.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    finally:
+        os.close(held)
 
 
 def _replaceable(folder: Path) -> bool:

@@ -75,6 +75,12 @@ def test_compare(folder: Path, rows: tuple[tuple[str, ...], ...], statuses: str)
     assert [change.status for change in _compare(folder, *rows)] == statuses.split()
 
 
+def test_what_a_run_that_died_did_not_ask_is_not_gone(folder: Path) -> None:
+    expected = baseline.read(folder)
+    changes = baseline.compare(_lookups(FOUND, PODMAN), expected, complete=False)
+    assert [c.status for c in changes if c.image == "a.io/b"] == ["not-asked", "same", "same"]
+
+
 def test_what_is_new_is_a_finding_but_for_a_users_engine(folder: Path) -> None:
     own = ("own-docker", *FOUND[1:3], "none", *FOUND[4:])
     of_own, new = (c for c in _compare(folder, OLD, own) if c.status == "new")

@@ -180,6 +180,18 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.rglob("*")} == {"latest", "third", "results.json"}
 
 
+def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    latest = tmp_path / "latest"
+    (tmp_path / ".latest.partial" / "folder").mkdir(parents=True)
+    (tmp_path / ".latest.partial" / "of-a-run-that-died").touch()
+    with runs.fresh(latest) as partial:
+        assert list(partial.iterdir()) == []
+        (partial / "first").touch()
+        with pytest.raises(errors.UsageError, match="another run"), runs.fresh(latest):
+            pytest.fail("both write to it")
+    assert [p.name for p in tmp_path.rglob("*")] == ["latest", "first"]
+
+
 def test_an_empty_folder_and_what_a_link_leads_to_are_written(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "there")
