@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -52,18 +55,19 @@ def expand(names: pa.ChunkedArray, rule: Rule, with_tag: bool) -> pa.ChunkedArra
     machine = expanding(rule, with_tag)
     if not pa.types.is_dictionary(names.type):
         return _expand(plain(names), machine).cast(names.type)
-    values, indices = _distinct(names)
-    # Two names may become one, and an invalid one becomes null, which is no value of a dictionary.
-    encoded = _expand(values, machine).combine_chunks().dictionary_encode()
-    asked = encoded.dictionary.cast(names.type.value_type)
-    chunks = [
-        pa.DictionaryArray.from_arrays(
-            encoded.indices.take(each).cast(names.type.index_type),
-            asked,
-            ordered=names.type.ordered,
-        )
-        for each in indices.chunks
-    ]
+    chunks = []
+    for values, indices in _distinct(names):
+        # Two names may become one; an invalid one becomes null, which is no value of a dictionary.
+        encoded = _expand(values, machine).combine_chunks().dictionary_encode()
+        asked = encoded.dictionary.cast(names.type.value_type)
+        chunks += [
+            pa.DictionaryArray.from_arrays(
+                encoded.indices.take(each).cast(names.type.index_type),
+                asked,
+                ordered=names.type.ordered,
+            )
+            for each in indices.chunks
+        ]
     return pa.chunked_array(chunks, names.type)
 
 
@@ -81,8 +85,8 @@ def parse(names: pa.ChunkedArray) -> pa.Table:
     """
     if not pa.types.is_dictionary(names.type):
         return _parse(plain(names))
-    values, indices = _distinct(names)
-    return _parse(values).take(indices)
+    tables = [_parse(values).take(indices) for values, indices in _distinct(names)]
+    return pa.concat_tables([_parse(plain(names[:0])), *tables])
 
 
 def reasons(names: pa.ChunkedArray, asked: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -104,12 +108,13 @@ def reasons(names: pa.ChunkedArray, asked: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pc.replace_with_mask(nothing, invalid, pa.array(found, pa.string()))])
 
 
-def _distinct(names: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Return the values of a dictionary, as `plain` does, and the indices into them."""
-    chunks = names.unify_dictionaries().chunks
-    values = pa.chunked_array([chunk.dictionary for chunk in chunks[:1]], names.type.value_type)
-    indices = pa.chunked_array([chunk.indices for chunk in chunks], names.type.index_type)
-    return plain(values), indices
+def _distinct(names: pa.ChunkedArray) -> Iterator[tuple[pa.ChunkedArray, pa.ChunkedArray]]:
+    """Yield the values of each dictionary, as `plain` does, and the indices into them."""
+    # Each by itself, as Arrow unifies none with a null in it, and none with more values together
+    # than the indices can tell apart.
+    for values, chunks in itertools.groupby(names.chunks, operator.attrgetter("dictionary")):
+        indices = [chunk.indices for chunk in chunks]
+        yield plain(pa.chunked_array([values])), pa.chunked_array(indices)
 
 
 def plain(names: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -120,9 +125,10 @@ def plain(names: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     kind = names.type
     if pa.types.is_dictionary(kind):
-        values, indices = _distinct(names)
-        return values.take(indices)
-    if pa.types.is_string_view(kind):
+        taken = [values.take(indices).chunks for values, indices in _distinct(names)]
+        none = plain(pa.chunked_array([], kind.value_type))
+        return pa.chunked_array(itertools.chain.from_iterable(taken), none.type)
+    if pa.types.is_string_view(kind) or pa.types.is_null(kind):
         return names.cast(pa.large_string())
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return names
@@ -136,6 +142,30 @@ class _Chunk(NamedTuple):
     data: npt.NDArray[np.uint8]
     offsets: npt.NDArray[Any]
     judged: npt.NDArray[np.uint8]
+
+
+class _Slice(NamedTuple):
+    """What a thread takes at a time: the rows of a chunk from `first` up to `last`."""
+
+    chunk: _Chunk
+    first: int
+    last: int
+
+
+class _Made(NamedTuple):
+    """What comes of a chunk: for each column the bytes of its texts, and where each text ends.
+
+    Attributes:
+        chunk: The chunk.
+        bytes: For each column, the bytes of its texts.
+        ends: For each column, a 0 and then the end of each text, as Arrow's offsets are.
+        bounds: Where the bytes of each slice begin, a place for each column; and where all end.
+    """
+
+    chunk: _Chunk
+    bytes: tuple[npt.NDArray[np.uint8], ...]
+    ends: tuple[npt.NDArray[Any], ...]
+    bounds: npt.NDArray[np.uint64]
 
 
 def _expand(texts: pa.ChunkedArray, machine: Machine) -> pa.ChunkedArray:
@@ -155,49 +185,53 @@ def _made(
 ) -> pa.Table:
     """Judge the texts, measure what comes of them, and write it to columns of just that size."""
     chunks = [_chunk(array) for array in _small_enough(texts.chunks)]
-    made, tasks = [], []
-
-    def judged(chunk: _Chunk, first: int, last: int) -> tuple[int, ...]:
-        _judge(machine, chunk, first, last)
-        return measure(chunk.data, chunk.offsets, chunk.judged, first, last)
-
-    def written(task: tuple[Any, ...]) -> None:
-        chunk, *rest = task
-        write(chunk.data, chunk.offsets, chunk.judged, *rest)
-
+    slices = [each for chunk in chunks for each in _slices(chunk)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         run = pool.map if len(texts) > _ROWS else map
-        sizes = run(
-            lambda rows: judged(*rows), [rows for chunk in chunks for rows in _slices(chunk)]
-        )
-        for chunk in chunks:
-            slices = _slices(chunk)
-            stops = np.cumsum([next(sizes) for _ in slices], axis=0, dtype=np.uint64)
-            starts = np.vstack([np.zeros_like(stops[:1]), stops[:-1]])
-            outs = tuple(np.empty(size, np.uint8) for size in stops[-1])
-            ends = tuple(np.zeros(len(chunk.array) + 1, chunk.offsets.dtype) for _ in outs)
-            made.append((chunk, outs, ends))
-            behind_first = tuple(each[1:] for each in ends)
-            tasks += [
-                (*rows, outs, behind_first, tuple(at), tuple(stop))
-                for rows, at, stop in zip(slices, starts, stops, strict=True)
-            ]
-        list(run(written, tasks))
+        sizes = iter(run(functools.partial(_measure, machine, measure), slices))
+        made = [_lay_out(chunk, [next(sizes) for _ in _slices(chunk)]) for chunk in chunks]
+        parts = [(each, number) for each in made for number in range(len(each.bounds) - 1)]
+        list(run(lambda part: _write(write, *part), parts))
     return pa.table(
         {
-            name: pa.chunked_array(
-                [_array(texts.type, chunk, outs[n], ends[n], name) for chunk, outs, ends in made],
-                texts.type,
-            )
-            for n, name in enumerate(columns)
+            name: pa.chunked_array([_array(each, number, name) for each in made], texts.type)
+            for number, name in enumerate(columns)
         }
     )
 
 
-def _slices(chunk: _Chunk) -> list[tuple[_Chunk, int, int]]:
-    """Return what each thread takes at a time: a chunk, the first row and that behind the last."""
+def _measure(
+    machine: Machine, measure: Callable[..., tuple[int, ...]], rows: _Slice
+) -> tuple[int, ...]:
+    """Judge some rows, and return how many bytes come of them, for each column."""
+    chunk, first, last = rows
+    _judge(machine, chunk, first, last)
+    return measure(chunk.data, chunk.offsets, chunk.judged, first, last)
+
+
+def _lay_out(chunk: _Chunk, sizes: list[tuple[int, ...]]) -> _Made:
+    """Make room for what comes of a chunk whose slices have been measured."""
+    bounds = np.zeros((len(sizes) + 1, len(sizes[0])), np.uint64)
+    np.cumsum(sizes, axis=0, out=bounds[1:])
+    return _Made(
+        chunk=chunk,
+        bytes=tuple(np.empty(size, np.uint8) for size in bounds[-1]),
+        ends=tuple(np.zeros(len(chunk.array) + 1, chunk.offsets.dtype) for _ in bounds[-1]),
+        bounds=bounds,
+    )
+
+
+def _write(write: Callable[..., None], made: _Made, number: int) -> None:
+    """Write what comes of one slice."""
+    chunk, first, last = _slices(made.chunk)[number]
+    ends = tuple(each[1:] for each in made.ends)
+    at, stop = tuple(made.bounds[number]), tuple(made.bounds[number + 1])
+    write(chunk.data, chunk.offsets, chunk.judged, first, last, made.bytes, ends, at, stop)
+
+
+def _slices(chunk: _Chunk) -> list[_Slice]:
     rows = len(chunk.array)
-    return [(chunk, first, min(first + _ROWS, rows)) for first in range(0, rows, _ROWS)]
+    return [_Slice(chunk, first, min(first + _ROWS, rows)) for first in range(0, rows, _ROWS)]
 
 
 def _small_enough(arrays: Iterable[pa.Array]) -> Iterator[pa.Array]:
@@ -242,13 +276,12 @@ def _is_null(array: pa.Array) -> npt.NDArray[np.bool_]:
     return array.is_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _array(
-    kind: pa.DataType, chunk: _Chunk, out: npt.NDArray[Any], ends: npt.NDArray[Any], name: str
-) -> pa.Array:
-    """Return an Arrow array of what was written."""
+def _array(made: _Made, number: int, name: str) -> pa.Array:
+    """Return the Arrow array of one column."""
+    chunk, ends = made.chunk, made.ends[number]
     # A valid name has no empty tag and no empty digest: what is empty was not there.
     here = np.diff(ends) > 0 if name in _OPTIONAL else chunk.judged != NOTHING
     absent = len(here) - int(np.count_nonzero(here))
     bits = pa.py_buffer(np.packbits(here, bitorder="little")) if absent else None
-    buffers = [bits, pa.py_buffer(ends), pa.py_buffer(out)]
-    return pa.Array.from_buffers(kind, len(here), buffers, absent)
+    buffers = [bits, pa.py_buffer(ends), pa.py_buffer(made.bytes[number])]
+    return pa.Array.from_buffers(chunk.array.type, len(here), buffers, absent)

@@ -11,7 +11,10 @@ first process on a machine waits for the compiler.
 
 from __future__ import annotations
 
+import functools
 import os
+import pkgutil
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,20 +35,32 @@ _ROOM: Final = np.uint64(96)
 """How many bytes more than a text has sweeping may write: a sweep for what is put before it and two
 for what comes after."""
 
+_MADE_OF: Final = repr((pkgutil.get_data(__name__, "scan.py"), ADDITIONS, PARTINGS, NOTHING))
+"""What is compiled. numba itself looks only at the time and the size of this very file."""
+
 _ONE: Final = np.uint64(1)  # added to an unsigned number, a plain 1 would make a float of it
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function on its first call, and keep the code in the kit's cache."""
     users = config.CACHE_DIR
-    # Read while a function is decorated. What the user compiles is to stay where it was.
-    config.CACHE_DIR = str(_cache() / "numba")
     try:
-        return njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # nothing can be written there: each process compiles anew
-        return njit(nogil=True)(function)  # type: ignore[no-any-return]
+        # Read while a function is decorated. What the user compiles is to stay where it was.
+        config.CACHE_DIR = str(_cache() / "numba" / f"{zlib.crc32(_MADE_OF.encode()):08x}")
+        loop = njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # there is no home, or nothing can be written: each process compiles anew
+        loop = njit(nogil=True)(function)
     finally:
         config.CACHE_DIR = users
+
+    @functools.wraps(loop, updated=())
+    def called(*arguments: Any) -> Any:  # noqa: ANN401
+        try:
+            return loop(*arguments)
+        except OSError:  # the code could not be kept, as on a full disk; but compiled it is
+            return loop(*arguments)
+
+    return called
 
 
 def _cache() -> Path:

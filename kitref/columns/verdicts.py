@@ -23,24 +23,35 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-_QUESTIONS: Final = (
-    PATTERNS["reference"],
+QUESTIONS: Final = (
     PATTERNS["image_id"],
-    rf"(?:{PATTERNS['domain']}/)?{PATTERNS['path']}",  # is there neither tag nor digest?
+    PATTERNS["reference"],
     rf"{PATTERNS['own_domain']}.*",  # has it a domain of its own?
-    rf"{PATTERNS['domain']}/.*",  # and is that one to the grammar?
+    rf"{PATTERNS['domain']}/.*",  # is that one to the grammar?
+    rf"{PATTERNS['path']}(?:[:@].*)?",  # is all of it a path, but for tag and digest?
+    rf"(?:{PATTERNS['domain']}/)?{PATTERNS['path']}",  # is there neither tag nor digest?
+    r"[^/]*",
     r"(?:index\.)?docker\.io/.*",
     r"(?:index\.)?docker\.io/[^/]*",
 )
-"""What the fixed rule and a parse ask of a text."""
+"""What the fixed rule and a parse ask of a text. These questions are all that there are:
 
-_OLD_QUESTIONS: Final = (
+- A text is a name if it is no image's ID, is a reference, and has a domain of its own or is all
+  path. The last is asked because a reference such as `[abc]/foo` is neither.
+- The name's domain is the one that it begins with, if it has one of its own that is one to the
+  grammar; otherwise it is Docker Hub, or empty where it has one of its own.
+- `library/` is put before a path without a slash, which only a name without a slash has, or one
+  with a single slash behind Docker Hub's domain.
+- `:latest` is put behind a name that has neither tag nor digest.
+"""
+
+OLD_QUESTIONS: Final = (
     r"[^/]*",
     r"[^/]*/[^/]*",
     r"(?:localhost|[^/]*[.:][^/]*)/.*",  # a domain first? As rule 5e42d050a asks
     r"[^:]*",
 )
-"""What the old rules ask of a text."""
+"""What the old rules ask of a text: how many slashes and whether a colon it has, and a domain."""
 
 _HUB: Final = reference.DOCKER_HUB
 _OFFICIAL: Final = "library/"
@@ -54,15 +65,15 @@ ADDITIONS: Final = tuple(
 )
 """What is put before a name and after it; a verdict of `expanding` is a place in here."""
 
-PARTINGS: Final = tuple(
-    (domain, behind, before)
-    for domain in (_HUB, "", None)
-    for behind in (False, True)
-    for before in ("", _OFFICIAL)
+PARTINGS: Final = (
+    *((_HUB, behind, before) for behind in (False, True) for before in ("", _OFFICIAL)),
+    ("", False, ""),
+    (None, True, ""),
 )
 """How a name is taken apart: its domain, None where that is what stands before the first slash;
 whether its path begins behind that slash; what is put before the path. A verdict of `parsing` is a
-place in here."""
+place in here. No two of these make the same of one name, but where `docker.io` is typed, and there
+the first holds for `index.docker.io`, too: so one example tells the way for all."""
 
 NOTHING: Final = 0b1000_0000
 """The verdict that gives null: the text is no valid name, or is null itself."""
@@ -105,8 +116,8 @@ def expanding(rule: rules.Rule, with_tag: bool) -> Machine:
         return next(number for way, number in ways.items() if way.format(example) == asked)
 
     if rule is rules.FIXED:
-        return _machine(_QUESTIONS, verdict, _ALWAYS_FITS)
-    return _machine(_OLD_QUESTIONS, verdict, sys.maxsize)
+        return _machine(QUESTIONS, verdict, _ALWAYS_FITS)
+    return _machine(OLD_QUESTIONS, verdict, sys.maxsize)
 
 
 @functools.cache
@@ -122,7 +133,7 @@ def parsing() -> Machine:
         ]
         return ways.index((parsed.domain, parsed.path))
 
-    return _machine(_QUESTIONS, verdict, _ALWAYS_FITS)
+    return _machine(QUESTIONS, verdict, _ALWAYS_FITS)
 
 
 def _path(name: str) -> str:
