@@ -22,14 +22,16 @@ def expand(
 
     Args:
         column: The names: a pyarrow array or chunked array, a pandas or Polars Series of any type
-            of text, dictionaries and categories too, or what else gives an Arrow stream.
+            of text, dictionaries and categories too; what else gives an Arrow stream; or a list, a
+            NumPy array and the like.
         rule: The rule, by any name that `kitref.rule` takes.
         with_tag: Whether to add `:latest`, as the rule does it.
         reasons: Whether to say why a name is invalid, too.
 
     Returns:
-        A column of the same kind and length, null where a name is null or invalid. With `reasons`
-        it is a table of the same library, with the columns asked and reason.
+        A column of the same kind and length, null where a name is null or invalid; a pyarrow array
+        where the column is of another library than those three. With `reasons` it is a table of the
+        same library, with the columns asked and reason.
 
     Raises:
         UnknownRule: There is no such rule.

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 def expand(column: Column, rule: str, *, with_tag: bool, reasons: bool) -> Any:  # noqa: ANN401
     """Expand a column; see `kitref.columns.expand`."""
-    names = _arrow(column)
-    asked = arrays.expand(names, rules.rule(rule), with_tag)
+    found = rules.rule(rule)
+    # To an old rule any text is a name, also one that no column can hold.
+    names = _arrow(column, any_text=found is rules.FIXED)
+    asked = arrays.expand(names, found, with_tag)
     if not reasons:
         return _like(column, asked)
     return _table_like(column, pa.table({"asked": asked, "reason": arrays.reasons(names, asked)}))
@@ -27,20 +29,37 @@ def expand(column: Column, rule: str, *, with_tag: bool, reasons: bool) -> Any: 
 
 def parse(column: Column) -> Any:  # noqa: ANN401
     """Take the names of a column apart; see `kitref.columns.parse`."""
-    return _table_like(column, arrays.parse(_arrow(column)))
+    return _table_like(column, arrays.parse(_arrow(column, any_text=True)))
 
 
-def _arrow(column: Column) -> pa.ChunkedArray:
+def _arrow(column: Column, *, any_text: bool) -> pa.ChunkedArray:
     """Return a column as Arrow has it, without a copy where it lies so in memory."""
     try:
-        if _is("pandas", column):
-            column = pa.Array.from_pandas(column)
+        arrow = isinstance(column, pa.Array) or hasattr(column, "__arrow_c_stream__")
+        if _is("pandas", column) or not arrow:
+            column = _array(column, any_text=any_text)
         names = pa.chunked_array([column] if isinstance(column, pa.Array) else column)
         # Nulls alone may have no type at all.
         return names.cast(pa.string()) if pa.types.is_null(names.type) else names
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+    except (pa.ArrowException, TypeError, UnicodeEncodeError) as error:
         what = f"no names can be read from this {type(column).__name__} ({error})"
         raise UsageError(what, remedy="give a column of text") from error
+
+
+def _array(values: Any, *, any_text: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401
+    """Return an Arrow array of values that do not lie in memory as Arrow has them."""
+    if isinstance(values, (str, bytes)):
+        raise TypeError("it is one text")  # and not a column of its letters
+    try:
+        return pa.array(values, from_pandas=True)
+    except UnicodeEncodeError:  # half a character
+        if not any_text:
+            raise
+        texts = [
+            each.encode(errors="surrogatepass") if isinstance(each, str) else each
+            for each in values
+        ]
+        return pa.array(texts, pa.large_binary(), from_pandas=True).view(pa.large_string())
 
 
 def _like(column: Column, made: pa.ChunkedArray) -> Any:  # noqa: ANN401
@@ -49,7 +68,7 @@ def _like(column: Column, made: pa.ChunkedArray) -> Any:  # noqa: ANN401
         return sys.modules["polars"].Series(column.name, made)
     if _is("pandas", column):
         return _pandas(column, made)
-    if isinstance(column, pa.Array):
+    if not isinstance(column, pa.ChunkedArray) and not hasattr(column, "__arrow_c_stream__"):
         if made.num_chunks > 1:
             what = "more than the 2 GiB come of it that an array of type string can hold"
             raise UsageError(what, remedy="give it as large_string, or as a chunked array")

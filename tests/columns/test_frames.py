@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -94,6 +95,40 @@ def test_polars_series(kind: Any) -> None:  # noqa: ANN401
     assert columns.parse(series).to_dict(as_series=False) == PARTS
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(NAMES, id="list"),
+        pytest.param(iter(NAMES), id="iterator"),
+        pytest.param(np.array(NAMES, object), id="numpy"),
+        pytest.param(pd.Index(NAMES), id="pandas-index"),
+        pytest.param(pd.array(NAMES, dtype="string"), id="pandas-array"),
+    ],
+)
+def test_what_arrow_reads(given: object) -> None:
+    asked = columns.expand(given)
+    assert isinstance(asked, pa.Array)
+    assert asked.to_pylist() == ASKED
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(["a", None, "\udc80"], id="list"),
+        pytest.param(pd.Series(["a", None, "\udc80"], dtype=object), id="pandas"),
+    ],
+)
+def test_half_a_character_is_an_invalid_name(given: Any) -> None:  # noqa: ANN401
+    table = columns.expand(given, reasons=True)
+    assert plain(map(str, table["asked"])) == ["docker.io/library/a", "None", "None"]
+    assert str(table["reason"][2]) == "bytes that are no UTF-8"
+
+
+def test_half_a_character_is_not_for_an_old_rule() -> None:
+    with pytest.raises(UsageError, match="surrogates not allowed"):
+        columns.expand(pd.Series(["\udc80"], dtype=object), "none")
+
+
 def test_the_rule_and_the_tag() -> None:
     array = pa.array(["bastion.io/foo", "alpine"])
     asked = columns.expand(array, "v1.0.1").to_pylist()
@@ -117,6 +152,8 @@ def test_a_column_of_nulls_alone() -> None:
         pytest.param(pd.Series(["a", 1], dtype=object), id="pandas-mixed"),
         pytest.param(pl.Series([1]), id="polars-numbers"),
         pytest.param(7, id="no-column"),
+        pytest.param("alpine", id="one-name"),
+        pytest.param(pa.table({"name": ["alpine"]}), id="arrow-table"),
     ],
 )
 def test_what_has_no_names_is_refused(column: object) -> None:
