@@ -49,7 +49,8 @@ def expand_file(
     as s3://bucket/folder.
 
     A table is written with a column "asked" more, empty where a name is invalid; a text line by
-    line. A run that was killed goes on where it was when it is started again.
+    line. A run that was killed goes on where it was when it is started again. In a folder, what
+    begins with "." or "_" is left out, and a file that cannot be read stops no other.
 
     \b
     Example:
@@ -99,7 +100,9 @@ def _progress(title: str) -> Iterator[Callable[[Counts, float], None]]:
         click.echo(f"\r\x1b[K{line}", nl=False, err=True)
 
     if sys.stderr.isatty():
-        yield report
-        click.echo(err=True)
+        try:
+            yield report
+        finally:
+            click.echo(err=True)
     else:
         yield lambda _counts, _share: None

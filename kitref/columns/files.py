@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import functools
 import io
-import itertools
 import json
 import lzma
+import os
 import shutil
 import uuid
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from kitref import rules
+from kitref import __version__, rules
 from kitref.columns import arrays
 from kitref.errors import UsageError
 
@@ -39,6 +40,7 @@ _COLUMNS: Final = ("name", "image", "reference")  # as `kitref compare` looks fo
 _PART: Final = 1 << 20  # rows of a part
 _BLOCK: Final = 1 << 24  # bytes that are read at a time
 _COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4", ".xz": "xz"}
+_LOCK: Final = "lock"
 _REMEDY: Final = "take .parquet, .csv or .txt, the last two also with .gz, .zst, .bz2, .lz4 or .xz"
 
 
@@ -82,6 +84,7 @@ def expand(
     made: Path,
     task: Task,
     progress: Callable[[Counts, float], None] = lambda _counts, _share: None,
+    parts: Path | None = None,
 ) -> Counts:
     """Expand the names in a file, in memory that does not grow with it.
 
@@ -93,33 +96,44 @@ def expand(
         made: The file to write, of the same format; compressed as its suffix says.
         task: What to do.
         progress: Called after each part with what was counted and the share that is done, 0 to 1.
+        parts: The folder of the parts, which goes when all are whole; `.OUT.parts` beside the file
+            to write where there is none.
 
     Returns:
         What was counted in the whole file.
 
     Raises:
-        UsageError: A file cannot be read or written as what its suffix says, or has no such column.
+        UsageError: A file cannot be read or written as what its suffix says, or has no such column;
+            or another run is writing it.
     """
     form = kind(given)
     if kind(made) != form:
         raise UsageError(f"{made} is no {form} file, as {given} is", remedy="give both one format")
     rule = rules.rule(task.rule)
-    parts = made.with_name(f".{made.name}.parts")
     with _readable(given):
         stat = given.stat()
-    whole = _resume(parts, [*asdict(task).values(), stat.st_size, stat.st_mtime_ns])
-    counts = functools.reduce(Counts.plus, whole, Counts())
-    remaining = _parts(given, form, counts.rows)
-    for number, (names, share) in enumerate(remaining, start=len(whole)):
-        table, counted = _expanded(names, rule, task)
-        part = parts / f"{number:06}"
-        _write(table, part, form, _COMPRESSIONS.get(made.suffix), header=number == 0)
-        with _written(part.with_suffix(".json")) as file:
-            file.write(json.dumps(counted).encode())
-        counts = counts.plus(counted)
-        progress(counts, share)
-    _join(parts, made, form)
-    shutil.rmtree(parts)
+    if made.exists() and made.samefile(given):
+        raise UsageError(f"{made} is the file that is read", remedy="write another one")
+    if made.is_dir():
+        raise UsageError(f"{made} is a folder", remedy="give two files, or two folders")
+    of = [__version__, f"{given.resolve()}", *asdict(task).values(), stat.st_size, stat.st_mtime_ns]
+    parts = parts or made.with_name(f".{made.name}.parts")
+    with writable(f"{made}"), alone(parts, f"{made}"):
+        whole = _resume(parts, of)
+        counts = functools.reduce(Counts.plus, whole, Counts())
+        remaining = _parts(given, form, counts.rows)
+        for number, (names, share) in enumerate(remaining, start=len(whole)):
+            try:
+                table, counted = _expanded(names, rule, task)
+            except UsageError as error:
+                raise UsageError(f"{given}: {error.what}", remedy=error.remedy) from error
+            part = parts / f"{number:06}"
+            _write(table, part, form, _packing(made), header=number == 0)
+            with _written(part.with_suffix(".json")) as file:
+                file.write(json.dumps(counted).encode())
+            counts = counts.plus(counted)
+            progress(counts, share)
+        _join(parts, made, form)
     return counts
 
 
@@ -132,13 +146,16 @@ def kind(path: Path) -> str:
     Raises:
         UsageError: It is of none of these.
     """
-    suffixes = path.suffixes[-2:]
-    if suffixes and suffixes[-1] in _COMPRESSIONS:
-        suffixes.pop()
-    found = {".parquet": "parquet", ".csv": "csv", ".txt": "text"}.get("".join(suffixes[-1:]))
-    if found is None or (found == "parquet" and path.suffix != ".parquet"):
+    packed = _packing(path) is not None
+    suffix = Path(path.stem if packed else path.name).suffix.lower()
+    found = {".parquet": "parquet", ".csv": "csv", ".txt": "text"}.get(suffix)
+    if found is None or (found == "parquet" and packed):
         raise UsageError(f"{path} is of no known format", remedy=_REMEDY)
     return found
+
+
+def _packing(path: Path) -> str | None:
+    return _COMPRESSIONS.get(path.suffix.lower())
 
 
 @contextlib.contextmanager
@@ -150,7 +167,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise UsageError(f"{path}: there is no such file", remedy=_REMEDY) from error
     except (pa.ArrowException, lzma.LZMAError, OSError, EOFError, UnicodeError) as error:
         what = f"{path}: cannot be read ({str(error).partition(chr(10))[0]})"
-        raise UsageError(what, remedy="write the file anew; text has to be UTF-8") from error
+        raise UsageError(what, remedy="write the file anew") from error
 
 
 def _parts(path: Path, form: str, skipped: int) -> Iterator[tuple[pa.Table, float]]:
@@ -184,12 +201,16 @@ def _read_parquet(path: Path, skipped: int) -> Iterator[tuple[pa.Table, float]]:
 
 
 def _read_csv(path: Path, skipped: int) -> Iterator[tuple[pa.Table, float]]:
-    with _opened(path) as (stream, _), io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+    with _opened(path) as (stream, _):
+        text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
         header = next(csv.reader(text), [])
     if not header:
         raise UsageError(f"{path}: no header", remedy="name the columns in the first line")
-    texts = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-    parse = pa.csv.ParseOptions(newlines_in_values=True)
+    # What is no UTF-8 is an invalid name, as in a text, and no concern of ours in other columns.
+    kinds = dict.fromkeys(header, pa.string())
+    texts = pa.csv.ConvertOptions(column_types=kinds, check_utf8=False)
+    # An empty line is a row where there is one column, and no name is in it.
+    parse = pa.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(header) > 1)
     with _opened(path) as (stream, share):
         read = pa.csv.ReadOptions(block_size=_BLOCK)
         table = pa.csv.open_csv(stream, read, parse, texts)
@@ -203,23 +224,23 @@ def _read_text(path: Path, skipped: int) -> Iterator[tuple[pa.Table, float]]:
     # A line ends with a line feed and nothing else, as for `kitref expand`.
     with _opened(path) as (stream, share):
         yield _lines(b"")[:0], 0
-        rest = b""
+        begun: list[bytes] = []  # a line, in all the blocks that it goes through
         while block := stream.read(_BLOCK):
             whole, feed, tail = block.rpartition(b"\n")
             if feed:
-                table = _lines(rest + whole)
+                table = _lines(b"".join([*begun, whole]))
                 yield table[skipped:], share()
                 skipped = max(0, skipped - len(table))
-                rest = tail
-            else:
-                rest += tail
-        if rest:
+                begun = []
+            begun.append(tail)
+        if rest := b"".join(begun):
             yield _lines(rest)[skipped:], 1
 
 
 def _lines(text: bytes) -> pa.Table:
-    texts = pa.array([text], pa.large_binary()).cast(pa.large_string())
-    return pa.table({_COLUMNS[0]: pc.split_pattern(texts, "\n").values})
+    lines = pc.split_pattern(pa.array([text], pa.large_binary()), "\n").values
+    # Nobody looks whether they are UTF-8: a line that is not is an invalid name.
+    return pa.table({_COLUMNS[0]: lines.view(pa.large_string())})
 
 
 @contextlib.contextmanager
@@ -227,7 +248,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], float]]]:
     """Open a file, unpacked; and say at any time which share of it has been read."""
     size = path.stat().st_size or 1
     with path.open("rb") as file:
-        how = _COMPRESSIONS.get(path.suffix)
+        how = _packing(path)
         stream: Any = file
         if how == "xz":
             stream = lzma.LZMAFile(file)  # noqa: SIM115 - closed below
@@ -258,32 +279,89 @@ def _expanded(table: pa.Table, rule: rules.Rule, task: Task) -> tuple[pa.Table, 
 
 
 def _column(known: list[str], wanted: str) -> str:
-    if not wanted:
-        return next((name for name in _COLUMNS if name in known), known[0])
-    if wanted not in known:
-        raise UsageError(f"no column is called {wanted!r}", remedy=f"it has {', '.join(known)}")
-    return wanted
+    if not known:
+        raise UsageError("there is no column", remedy="write the file anew, with one of names")
+    name = wanted or next((name for name in _COLUMNS if name in known), known[0])
+    if name not in known:
+        raise UsageError(f"no column is called {name!r}", remedy=f"it has {', '.join(known)}")
+    if known.count(name) > 1:
+        raise UsageError(f"more than one column is called {name!r}", remedy="rename all but one")
+    return name
 
 
 # Writing.
 
 
+@contextlib.contextmanager
+def writable(what: str) -> Iterator[None]:
+    """Say what it is that cannot be written.
+
+    Args:
+        what: The file or the folder.
+
+    Raises:
+        UsageError: It cannot be.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = f"{what}: cannot be written ({error.strerror or error})"
+        raise UsageError(reason, remedy="see that there is room, and the right to write") from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path, made: str) -> Iterator[None]:
+    """Keep a folder of what is not whole yet, which no other run has at the same time.
+
+    It goes when all is done, and also when that failed before anything in it was whole.
+
+    Args:
+        folder: The folder.
+        made: What to write.
+
+    Raises:
+        UsageError: Another run has it.
+    """
+    lock = folder / _LOCK
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # a run that is through took it away
+                file = stack.enter_context(lock.open("wb"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    what = f"{made}: another run is at it"
+                    raise UsageError(what, remedy="wait for it, or write elsewhere") from error
+                except OSError:  # no locks on this file system
+                    break
+                if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                    break
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if done or not any(folder.glob("*.json")):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def _resume(parts: Path, of: list[object]) -> list[Counts]:
-    """Return the counts of the whole parts, of this very task; begin anew where it was another."""
-    note = parts / "task.json"
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(note.read_text("utf-8")) == of:
-            numbered = (parts / f"{number:06}" for number in itertools.count())
-            notes = (
-                part.with_suffix(".json") for part in itertools.takewhile(Path.exists, numbered)
-            )
-            whole = itertools.takewhile(Path.exists, notes)
-            return [Counts(*json.loads(each.read_text("utf-8"))) for each in whole]
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir(parents=True)
+    """Return the counts of the whole parts, of this very task; take away all others."""
+    note = parts / "task"
+    whole: dict[Path, Counts] = {}
+    with contextlib.suppress(OSError, ValueError):  # there are no more
+        while json.loads(note.read_text("utf-8")) == of:
+            part = parts / f"{len(whole):06}"
+            counted = Counts(*json.loads(part.with_suffix(".json").read_text("utf-8")))
+            part.stat()
+            whole[part] = counted
+    kept = {parts / _LOCK, *whole, *(part.with_suffix(".json") for part in whole)}
+    for left in set(parts.iterdir()) - kept:
+        left.unlink()
     with _written(note) as file:
         file.write(json.dumps(of).encode())
-    return []
+    return [*whole.values()]
 
 
 def _write(table: pa.Table, part: Path, form: str, how: str | None, *, header: bool) -> None:
@@ -335,6 +413,9 @@ def _join(parts: Path, made: Path, form: str) -> None:
 def _written(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that appears at its path when it is whole, whoever else writes it as well."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    with partial.open("wb") as file:
-        yield file
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

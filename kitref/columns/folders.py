@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tempfile
+import uuid
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
-from kitref import rules
+from kitref import __version__, rules
 from kitref.columns import files
 from kitref.columns.files import Counts, Task
 from kitref.errors import EngineUnavailable, UsageError
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     Progress = Callable[[Counts, float], None]
 
 _MARKS: Final = ".kitref"
+_PATIENCE: Final = 60  # seconds until a cluster's first worker has to be there
 
 
 class Job(NamedTuple):
@@ -36,11 +40,15 @@ class Job(NamedTuple):
         given: Its URL.
         made: The URL of what to write.
         mark: The URL of the mark that it is whole; empty for none.
+        apart: The URL of a folder where each worker that is at it has its parts for itself, as one
+            that was given up may still be alive; empty where the next goes on with the parts of the
+            last.
     """
 
     given: str
     made: str
-    mark: str
+    mark: str = ""
+    apart: str = ""
 
 
 def expand(
@@ -51,6 +59,9 @@ def expand(
     progress: Progress = lambda _counts, _share: None,
 ) -> Counts:
     """Expand the names in a file, or in all files of a folder.
+
+    A file in a folder that cannot be done stops no other. Those whose names begin with a dot or an
+    underscore are left out: they are notes of who wrote the others.
 
     Args:
         given: The file or the folder: a path, or a URL of a kind that fsspec knows.
@@ -64,35 +75,45 @@ def expand(
 
     Raises:
         UsageError: A file cannot be read or written, or a package is missing.
-        EngineUnavailable: The scheduler does not answer, or its workers died again and again.
+        EngineUnavailable: The scheduler does not answer, has no workers, or they died again and
+            again.
     """
     rules.rule(task.rule).expand("alpine", task.with_tag)  # what cannot be asked for is said first
-    with _known():
-        source, start = fsspec.url_to_fs(given)
-        target, end = fsspec.url_to_fs(made)
-    if not source.isdir(start):
-        jobs, marks = [Job(given=given, made=made, mark="")], ""
+    source, start = _system(given)
+    target, end = _system(made)
+    if f"{_place(target, end)}/".startswith(f"{_place(source, start)}/"):
+        what = f"{made} is {given}, or lies in it"
+        raise UsageError(what, remedy="write elsewhere")
+    with _readable(given):
+        names = _names(source, start) if source.isdir(start) else None
+    if names is not None:
+        pairs, marks = [(f"{start}/{name}", f"{end}/{name}") for name in names], f"{end}/{_MARKS}"
     else:
-        marks = f"{end}/{_MARKS}"
-        target.makedirs(marks, exist_ok=True)
-        names = [Path(path).name for path in sorted(source.ls(start, detail=False))]
-        jobs = [
-            Job(
-                given=source.unstrip_protocol(f"{start}/{name}"),
-                made=target.unstrip_protocol(f"{end}/{name}"),
-                mark=target.unstrip_protocol(f"{marks}/{name}.json"),
-            )
-            for name in names
-            if not name.startswith(".") and files.kind(Path(name))
-        ]
+        head, _, tail = end.rpartition("/")
+        pairs, marks = [(start, end)], f"{head}/.{tail}{_MARKS}" if scheduler else ""
+    jobs = [
+        Job(
+            # Whole, as a worker's current folder is another.
+            given=source.unstrip_protocol(each),
+            made=target.unstrip_protocol(to),
+            mark=f"{target.unstrip_protocol(marks)}/{Path(to).name}.json" if marks else "",
+            apart=target.unstrip_protocol(marks) if scheduler and _is_local(target) else "",
+        )
+        for each, to in pairs
+    ]
     counts = Counts()
-    for counted, share in (
-        _there(jobs, task, scheduler) if scheduler else _here(jobs, task, progress)
-    ):
-        counts = counts.plus(counted)
-        progress(counts, share)
-    if marks:
-        target.rm(marks, recursive=True)
+    failed: list[UsageError] = []
+    with _marked(target, marks, made) if marks else contextlib.nullcontext():
+        for outcome, share in (
+            _there(jobs, task, scheduler) if scheduler else _here(jobs, task, progress)
+        ):
+            if isinstance(outcome, UsageError):
+                failed.append(outcome)
+            else:
+                counts = counts.plus(outcome)
+            progress(counts, share)
+        if failed:
+            raise _all(failed, len(jobs))
     return counts
 
 
@@ -110,33 +131,122 @@ def work(job: Job, task: Task, progress: Progress = lambda _counts, _share: None
     Raises:
         UsageError: It cannot be read or written.
     """
-    source, start = fsspec.url_to_fs(job.given)
-    target, end = fsspec.url_to_fs(job.made)
-    note = job.mark and target._strip_protocol(job.mark)  # noqa: SLF001 - how fsspec's own do it
-    with contextlib.suppress(OSError, ValueError):
-        made_of = [asdict(task), source.ukey(start)]
-        found, counts = json.loads(target.cat_file(note) if note else b"[[], []]")
-        if found == made_of and target.exists(end):
-            return Counts(*counts)
-    if {"file", "local"} >= {*_protocols(source), *_protocols(target)}:
-        counts = files.expand(Path(start), Path(end), task, progress)
+    source, start = _system(job.given)
+    target, end = _system(job.made)
+    note = job.mark and _system(job.mark)[1]
+    made_of: list[object] = []
+    if note:
+        with _readable(job.given):
+            made_of = [__version__, job.given, asdict(task), source.ukey(start)]
+        with contextlib.suppress(OSError, ValueError):
+            found, counts = json.loads(target.cat_file(note))
+            if found == made_of and target.exists(end):
+                return Counts(*counts)
+    if _is_local(source) and _is_local(target):
+        apart = Path(_system(job.apart)[1], uuid.uuid4().hex) if job.apart else None
+        counts = files.expand(Path(start), Path(end), task, progress, apart)
     else:
         with tempfile.TemporaryDirectory(prefix="kitref-") as folder:
             # What is written appears as a whole: an object store shows no half objects.
             here, there = Path(folder) / "in" / Path(start).name, Path(folder) / Path(end).name
-            source.get_file(start, f"{here}")
-            counts = files.expand(here, there, task, progress)
-            target.put_file(f"{there}", end)
+            here.parent.mkdir()  # not every kind of store makes it
+            with _readable(job.given):
+                source.get_file(start, f"{here}")
+            try:
+                counts = files.expand(here, there, task, progress)
+            except UsageError as error:  # which knows the file by the name that it has here
+                what = error.what.replace(f"{here}", job.given).replace(f"{there}", job.made)
+                raise UsageError(what, remedy=error.remedy) from error
+            with files.writable(job.made):
+                target.put_file(f"{there}", end)
     if note:
-        target.pipe_file(note, json.dumps([made_of, counts]).encode())
+        with files.writable(job.mark):
+            target.pipe_file(note, json.dumps([made_of, counts]).encode())
     return counts
 
 
-def _protocols(system: Any) -> tuple[str, ...]:  # noqa: ANN401 - fsspec has no types
-    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
+def _names(source: Any, folder: str) -> list[str]:  # noqa: ANN401 - fsspec has no types
+    """Return the names of the files in a folder.
+
+    Raises:
+        UsageError: There is a folder in it, or a file of no known format.
+    """
+    names = []
+    for entry in source.ls(folder, detail=True):
+        path = Path(entry["name"])
+        if path == Path(folder) or path.name.startswith((".", "_")):
+            continue  # some stores list the folder itself
+        if entry["type"] == "directory":
+            raise UsageError(
+                f"{path}: folders in a folder are not read", remedy="name it by itself"
+            )
+        files.kind(path)
+        names.append(path.name)
+    return sorted(names)
 
 
-def _here(jobs: list[Job], task: Task, progress: Progress) -> Iterator[tuple[Counts, float]]:
+@contextlib.contextmanager
+def _marked(target: Any, marks: str, made: str) -> Iterator[None]:  # noqa: ANN401
+    """Keep a folder for marks, which goes when all is done."""
+    with files.writable(made):
+        if _is_local(target):
+            with files.alone(Path(marks), made):
+                yield
+            return
+        target.makedirs(marks, exist_ok=True)
+        yield
+        with contextlib.suppress(FileNotFoundError):  # a store without marks has no folder of them
+            target.rm(marks, recursive=True)
+
+
+def _all(failed: list[UsageError], jobs: int) -> UsageError:
+    """Return one error for all files that could not be done."""
+    if jobs == 1:
+        return failed[0]
+    what = "".join(f"\n  {error}" for error in failed)
+    remedy = "mend them and start the same again: what is whole is not done again"
+    return UsageError(f"{len(failed)} of {jobs} files could not be done:{what}", remedy=remedy)
+
+
+def _system(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL or a path, and what the file is called there."""
+    if "://" not in url or url.startswith("file://"):  # where `::` is no sign of a chain
+        return LocalFileSystem(), LocalFileSystem._strip_protocol(url)  # noqa: SLF001 - as fsspec's
+    try:
+        system, path = fsspec.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{error}", remedy="s3:// needs s3fs, gs:// gcsfs") from error
+    return system, path
+
+
+def _is_local(system: Any) -> bool:  # noqa: ANN401
+    return isinstance(system, LocalFileSystem)
+
+
+def _place(system: Any, path: str) -> str:  # noqa: ANN401
+    """Return where a file is, behind all links, the same for the same file."""
+    return (
+        os.path.realpath(path) if _is_local(system) else system.unstrip_protocol(path).rstrip("/")
+    )
+
+
+@contextlib.contextmanager
+def _readable(url: str) -> Iterator[None]:
+    """Say what it is that cannot be read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UsageError(f"{url}: there is no such file", remedy="give another one") from error
+    except OSError as error:
+        what = f"{url}: cannot be read ({error.strerror or error})"
+        raise UsageError(what, remedy="see that you have the right to") from error
+
+
+Outcomes: TypeAlias = "Iterator[tuple[Counts | UsageError, float]]"
+"""For each job what was counted or why it could not be done, and the share of jobs done so far."""
+
+
+def _here(jobs: list[Job], task: Task, progress: Progress) -> Outcomes:
     """Do one job after the other; report on the way, too."""
     before = Counts()
     for number, job in enumerate(jobs):
@@ -146,12 +256,17 @@ def _here(jobs: list[Job], task: Task, progress: Progress) -> Iterator[tuple[Cou
         ) -> None:
             progress(so_far.plus(counts), (done + share) / len(jobs))
 
-        counted = work(job, task, report)
-        before = before.plus(counted)
-        yield counted, (number + 1) / len(jobs)
+        share = (number + 1) / len(jobs)
+        try:
+            counted = work(job, task, report)
+        except UsageError as error:
+            yield error, share
+        else:
+            before = before.plus(counted)
+            yield counted, share
 
 
-def _there(jobs: list[Job], task: Task, scheduler: str) -> Iterator[tuple[Counts, float]]:
+def _there(jobs: list[Job], task: Task, scheduler: str) -> Outcomes:
     """Have the workers of a cluster do the jobs, and yield what comes, as it comes."""
     try:
         import distributed  # noqa: PLC0415 - only for a cluster
@@ -159,25 +274,30 @@ def _there(jobs: list[Job], task: Task, scheduler: str) -> Iterator[tuple[Counts
         what = f"a cluster needs a package that is not there ({error.name})"
         raise UsageError(what, remedy="pip install 'kitref[columns,cluster]'") from error
     try:
-        with distributed.Client(scheduler, set_as_default=False) as client:
-            futures = client.map(work, jobs, task=task, pure=False, retries=0)
-            done = distributed.as_completed(futures, with_results=True, loop=client.loop)
-            for number, (_, counted) in enumerate(done, start=1):
-                yield Counts(*counted), number / len(jobs)
+        distributed.comm.get_address_host_port(scheduler)
+    except ValueError as error:  # of which a client would only think when it is too late
+        what = f"{scheduler} is no address of a Dask scheduler"
+        raise UsageError(what, remedy="give one such as tcp://127.0.0.1:8786") from error
+    try:
+        client = distributed.Client(scheduler, set_as_default=False)
     except OSError as error:
         what = f"no Dask scheduler answers at {scheduler}"
         raise EngineUnavailable(what, remedy="start one: dask scheduler") from error
-    except distributed.KilledWorker as error:
-        what = f"workers died again and again ({error})"
-        raise EngineUnavailable(
-            what, remedy="give them more memory; what is whole stays"
-        ) from error
-
-
-@contextlib.contextmanager
-def _known() -> Iterator[None]:
-    """Say what is missing for a kind of URL."""
-    try:
-        yield
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{error}", remedy="s3:// needs s3fs, gs:// gcsfs") from error
+    with client:
+        futures = client.map(work, jobs, task=task, pure=False, retries=0)
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)  # after `map`: some come only for work
+        except TimeoutError as error:
+            what = f"the Dask scheduler at {scheduler} has no workers, for {_PATIENCE} s now"
+            raise EngineUnavailable(what, remedy=f"start one: dask worker {scheduler}") from error
+        done = distributed.as_completed(futures, loop=client.loop)
+        for number, future in enumerate(done, start=1):
+            try:
+                yield Counts(*future.result()), number / len(jobs)
+            except UsageError as error:
+                yield error, number / len(jobs)
+            except distributed.KilledWorker as error:
+                what = f"workers died again and again ({error})"
+                raise EngineUnavailable(
+                    what, remedy="give them more memory; what is whole stays"
+                ) from error

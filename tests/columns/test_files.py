@@ -8,23 +8,25 @@ import gzip
 import io
 import json
 import lzma
+import resource
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import kitref
 from kitref import UnknownRule, UsageError
 from kitref.columns import files
 from kitref.columns.files import Counts, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 NAMES = ["alpine", "", "UP", "a.b/c:d", "x/y"]
 ASKED = ["docker.io/library/alpine", None, None, "a.b/c:d", "docker.io/x/y"]
@@ -122,12 +124,14 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, suffix: str) -> None:
     assert run.wait() == -signal.SIGKILL
     assert not made.exists()
     whole = {path: path.stat().st_mtime_ns for path in parts.glob("*.json")}
+    (parts / "000099.half").write_text("what it was at")
     seen: list[Counts] = []
     kept: dict[Path, int] = {}
 
     def progress(counts: Counts, _share: float) -> None:
         seen.append(counts)
         kept.update({path: path.stat().st_mtime_ns for path in whole})
+        assert not (parts / "000099.half").exists()
 
     counts = files.expand(given, made, Task(), progress)
     assert counts == Counts(rows=60_000, valid=51_428, invalid=8_572, changed=51_428)
@@ -162,7 +166,9 @@ def test_parts_of_another_task_are_not_taken(tmp_path: Path) -> None:
     given.write_text("alpine\n")
     parts = tmp_path / ".made.txt.parts"
     parts.mkdir()
-    (parts / "task.json").write_text(json.dumps(["none", False, "", 7, 0]))
+    size, time_of = given.stat().st_size, given.stat().st_mtime_ns
+    of = [kitref.__version__, f"{given}", "none", False, "", size, time_of]
+    (parts / "task").write_text(json.dumps(of))
     (parts / "000000").write_text("wrong\n")
     (parts / "000000.json").write_text("[1, 1, 0, 0]")
     files.expand(given, made, Task())
@@ -176,14 +182,17 @@ def test_parts_of_another_task_are_not_taken(tmp_path: Path) -> None:
         pytest.param("a.doc", b"x", "b.doc", "", id="no-format"),
         pytest.param("a.parquet.gz", b"x", "b.parquet.gz", "", id="packed-parquet"),
         pytest.param("a.parquet", b"x", "b.parquet", "", id="no-parquet"),
-        pytest.param("a.txt", b"a\xff\n", "b.txt", "", id="no-utf-8"),
+        pytest.param("a.csv", b"\xff\n1\n", "b.csv", "", id="no-utf-8-in-the-header"),
         pytest.param("a.txt.gz", b"plain", "b.txt.gz", "", id="no-gzip"),
         pytest.param("a.txt.xz", b"plain", "b.txt.xz", "", id="no-xz"),
         pytest.param("a.csv", b"", "b.csv", "", id="no-header"),
         pytest.param("a.csv", b"x,y\n1\n", "b.csv", "", id="short-row"),
         pytest.param("a.csv", b"x\n1\n", "b.csv", "z", id="no-such-column"),
         pytest.param("a.csv", b"asked\n1\n", "b.csv", "", id="asked-already"),
+        pytest.param("a.csv", b"x,x\n1,2\n", "b.csv", "", id="two-of-one-name"),
         pytest.param("a.txt", None, "b.txt", "", id="no-file"),
+        pytest.param("a.txt", b"x", "a.txt", "", id="in-is-out"),
+        pytest.param("a.txt", b"x", "a.txt/b.txt", "", id="out-under-a-file"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -194,7 +203,111 @@ def test_what_cannot_be_done_is_said(
     with pytest.raises(UsageError) as caught:
         files.expand(tmp_path / name, tmp_path / made, Task(column=column))
     assert caught.value.remedy
-    assert not (tmp_path / made).exists()
+    assert caught.value.what.startswith(f"{tmp_path}/")
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert left == ({} if content is None else {name: content})
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param([], id="none"),
+        pytest.param(["name", "name"], id="two-of-one-name"),
+    ],
+)
+def test_columns_that_are_not_the_names(tmp_path: Path, columns: list[str]) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"])] * len(columns), names=columns)
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=r"a\.parquet: .* column"):
+        files.expand(tmp_path / "a.parquet", tmp_path / "b.parquet", Task())
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["soft", "hard"])
+def test_a_link_to_what_is_read_is_not_written(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    given, made = tmp_path / "a.txt", tmp_path / "b.txt"
+    given.write_text("alpine\n")
+    link(made, given)
+    with pytest.raises(UsageError, match="the file that is read"):
+        files.expand(given, made, Task())
+    assert given.read_text() == "alpine\n"
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alpine\n")
+    (tmp_path / "b.txt").mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        files.expand(tmp_path / "a.txt", tmp_path / "b.txt", Task())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "made"),
+    [
+        pytest.param("a.txt", b"a\xff\nb\n", b"\ndocker.io/library/b\n", id="text"),
+        pytest.param(
+            "a.csv", b"x\na\xff\nb\n",
+            b'"x","asked"\n"a\xff",\n"b","docker.io/library/b"\n', id="csv",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_utf_8_is_an_invalid_name(
+    tmp_path: Path, name: str, content: bytes, made: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    counts = files.expand(tmp_path / name, tmp_path / f"made-{name}", Task())
+    assert counts == Counts(rows=2, valid=1, invalid=1, changed=1)
+    assert (tmp_path / f"made-{name}").read_bytes() == made
+
+
+def test_an_old_rule_leaves_bytes_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a\xff\n")
+    counts = files.expand(tmp_path / "a.txt", tmp_path / "b.txt", Task(rule="none"))
+    assert counts == Counts(rows=1, valid=1)
+    assert (tmp_path / "b.txt").read_bytes() == b"a\xff\n"
+
+
+def test_an_empty_line_of_a_single_column_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("name\na\n\nb\n")
+    counts = files.expand(tmp_path / "a.csv", tmp_path / "b.csv", Task())
+    assert counts == Counts(rows=3, valid=2, changed=2)
+    assert (tmp_path / "b.csv").read_text().splitlines()[2] == '"",'
+
+
+def test_a_column_of_nulls_alone(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"name": pa.nulls(2)}), tmp_path / "a.parquet")
+    assert files.expand(tmp_path / "a.parquet", tmp_path / "b.parquet", Task()) == Counts(rows=2)
+    assert pq.read_table(tmp_path / "b.parquet")["asked"].to_pylist() == [None, None]
+
+
+def test_a_suffix_in_upper_case(tmp_path: Path) -> None:
+    (tmp_path / "A.TXT.GZ").write_bytes(gzip.compress(b"alpine\n"))
+    files.expand(tmp_path / "A.TXT.GZ", tmp_path / "b.txt", Task())
+    assert (tmp_path / "b.txt").read_text() == "docker.io/library/alpine\n"
+
+
+def test_no_two_runs_are_at_one_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alpine\n")
+    parts = tmp_path / ".b.txt.parts"
+    with files.alone(parts, "b.txt"):
+        (parts / "000000.json").write_text("of the other run")
+        with pytest.raises(UsageError, match=r"b\.txt: another run is at it"):
+            files.expand(tmp_path / "a.txt", tmp_path / "b.txt", Task())
+        assert (parts / "000000.json").read_text() == "of the other run"
+    files.expand(tmp_path / "a.txt", tmp_path / "b.txt", Task())
+    assert (tmp_path / "b.txt").read_text() == "docker.io/library/alpine\n"
+
+
+def test_nothing_is_left_where_there_is_no_room(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alpine\n" * 1000)
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, most))
+    try:
+        with pytest.raises(UsageError, match=r"b\.txt: cannot be written"):
+            files.expand(tmp_path / "a.txt", tmp_path / "b.txt", Task())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_wrong_rule_is_said(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import dask.config
 import distributed
@@ -13,6 +14,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from kitref import UsageError
 from kitref.columns import files, folders
@@ -21,7 +23,6 @@ from kitref.errors import EngineUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FILES, ROWS = 12, 3000
 INVALID = -(-ROWS // 100)  # every hundredth, beginning with the first
@@ -78,15 +79,16 @@ def test_a_folder(given: Path, tmp_path: Path) -> None:
 
 def test_what_is_whole_is_not_done_again(given: Path, tmp_path: Path) -> None:
     made = tmp_path / "made"
-    broken = given / "11.parquet"
-    whole, kept = broken.read_bytes(), broken.stat()
-    broken.write_bytes(b"not yet")
-    with pytest.raises(UsageError):
+    broken = [given / "03.parquet", given / "05.parquet"]
+    whole = broken[0].read_bytes(), broken[1].read_bytes()
+    for path in broken:
+        path.write_bytes(b"not yet")
+    with pytest.raises(UsageError, match=r"2 of 12 files.*\n.*/03\.parquet: .*\n.*/05\.parquet: "):
         folders.expand(f"{given}", f"{made}", Task())
     before = {path: path.stat().st_mtime_ns for path in made.glob("*.parquet")}
-    assert len(before) == FILES - 1
-    broken.write_bytes(whole)
-    assert kept.st_size == broken.stat().st_size
+    assert len(before) == FILES - 2
+    for path, content in zip(broken, whole, strict=True):
+        path.write_bytes(content)
     assert folders.expand(f"{given}", f"{made}", Task()) == ALL
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert_all_is_there(made)
@@ -103,18 +105,80 @@ def test_another_task_is_done_anew(given: Path, tmp_path: Path) -> None:
     assert pq.read_table(f"{made}/00.parquet")["asked"][1].as_py() == "u/f0r1"
 
 
-def test_an_object_store(given: Path) -> None:
-    store = fsspec.filesystem("memory")
-    store.put(f"{given}/", "/bucket/given/", recursive=True)
-    try:
-        counts = folders.expand("memory://bucket/given", "memory://bucket/made", Task())
-        assert counts == ALL
-        made = sorted(store.ls("/bucket/made", detail=False))
-        assert made == [f"/bucket/made/{n:02}.parquet" for n in range(FILES)]
-        with store.open(made[3]) as file:
-            assert pq.read_table(file)["asked"][1].as_py() == "docker.io/u/f3r1"
-    finally:
-        store.rm("/bucket", recursive=True)
+class Bare(MemoryFileSystem):  # type: ignore[misc]
+    """A store that makes no folder for what is fetched from it, as s3fs makes none."""
+
+    protocol = "bare"
+    store: ClassVar[dict[str, object]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        stripped: str = super()._strip_protocol(path.replace("bare://", "memory://"))
+        return stripped
+
+    def get_file(self, rpath: str, lpath: str, **_: object) -> None:
+        """Fetch a file, into a folder that is there."""
+        with Path(lpath).open("wb") as file:
+            file.write(self.cat_file(rpath))
+
+
+@pytest.fixture
+def store() -> Iterator[Bare]:
+    """Return a store that knows no folders."""
+    fsspec.register_implementation("bare", Bare, clobber=True)
+    yield Bare()
+    Bare.store.clear()
+    Bare.pseudo_dirs[:] = [""]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        pytest.param("bare://bucket/given", "bare://bucket/made", id="there"),
+        pytest.param("bare://bucket/given", "{0}/made", id="from-there"),
+        pytest.param("{0}/given", "bare://bucket/made", id="to-there"),
+    ],
+)
+def test_an_object_store(
+    given: Path, tmp_path: Path, store: Bare, source: str, target: str
+) -> None:
+    for file in given.iterdir():
+        store.pipe_file(f"/bucket/given/{file.name}", file.read_bytes())
+    target = target.format(tmp_path)
+    assert folders.expand(source.format(tmp_path), target, Task()) == ALL
+    system, made = fsspec.url_to_fs(target)
+    assert [path.removeprefix(f"{made}/") for path in sorted(system.find(made))] == [
+        f"{n:02}.parquet" for n in range(FILES)
+    ]
+    with system.open(f"{made}/03.parquet") as file:
+        assert pq.read_table(file)["asked"][1].as_py() == "docker.io/u/f3r1"
+
+
+def test_a_file_in_an_object_store(store: Bare) -> None:
+    store.pipe_file("/bucket/a.txt", b"alpine\n")
+    folders.expand("bare://bucket/a.txt", "bare://bucket/b.txt", Task())
+    assert store.find("/bucket") == ["/bucket/a.txt", "/bucket/b.txt"]
+    assert store.cat_file("/bucket/b.txt") == b"docker.io/library/alpine\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "what"),
+    [
+        pytest.param("bare:///no/a.txt", "bare:///b/c.txt", "a.txt: there is no", id="none"),
+        pytest.param("bare:///b/a.csv", "bare:///b/c.csv", "a.csv: no column", id="fault"),
+        pytest.param("bare:///b/a.csv", "bare:///b/a.csv", "a.csv is bare", id="in-is-out"),
+        pytest.param("bare:///b", "bare:///b/c", "c is bare:///b, or lies in it", id="within"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_what_cannot_be_done_in_an_object_store(source: str, target: str, what: str) -> None:
+    Bare().pipe_file("/b/a.csv", b"x\n1\n")
+    with pytest.raises(UsageError) as caught:
+        folders.expand(source, target, Task(column="z"))
+    assert caught.value.what.startswith("bare:///")
+    assert what in caught.value.what
+    assert Bare().find("/") == ["/b/a.csv"]
 
 
 def test_a_cluster_one_of_whose_workers_is_killed(
@@ -140,8 +204,53 @@ def test_a_fault_in_a_file_comes_back_from_a_worker(
     given: Path, tmp_path: Path, cluster: distributed.LocalCluster
 ) -> None:
     (given / "05.parquet").write_bytes(b"nonsense")
-    with pytest.raises(UsageError, match=r"05\.parquet"):
+    (tmp_path / "made" / "07.parquet").mkdir(parents=True)
+    with pytest.raises(UsageError) as caught:
         folders.expand(f"{given}", f"{tmp_path}/made", Task(), cluster.scheduler_address)
+    assert "2 of 12 files" in caught.value.what
+    assert f"{given}/05.parquet: cannot be read" in caught.value.what
+    assert f"{tmp_path}/made/07.parquet is a folder" in caught.value.what
+    assert len([path for path in (tmp_path / "made").glob("*.parquet") if path.is_file()]) == 10
+
+
+def test_a_relative_path_is_the_same_for_a_worker(
+    tmp_path: Path, cluster: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("alpine\n")
+    monkeypatch.chdir(tmp_path)
+    folders.expand("a.txt", "b.txt", Task(), cluster.scheduler_address)
+    assert (tmp_path / "b.txt").read_text() == "docker.io/library/alpine\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_a_worker_that_was_given_up_does_not_break_the_next(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alpine\n")
+    job = folders.Job(
+        given=f"{tmp_path}/a.txt", made=f"{tmp_path}/b.txt", apart=f"{tmp_path}/parts"
+    )
+    while_first_is_at_it: list[Counts] = []
+
+    def progress(_counts: Counts, _share: float) -> None:
+        while_first_is_at_it.append(folders.work(job, Task()))
+
+    first = folders.work(job, Task(), progress)
+    assert [first] == while_first_is_at_it == [Counts(rows=1, valid=1, changed=1)]
+    assert (tmp_path / "b.txt").read_text() == "docker.io/library/alpine\n"
+
+
+def test_a_cluster_without_workers(given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "_PATIENCE", 0.5)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        pytest.raises(EngineUnavailable, match="has no workers"),
+    ):
+        folders.expand(f"{given}", f"{given}-made", Task(), cluster.scheduler_address)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "foo://x:1", "127.0.0.1:notaport"])
+def test_no_address_of_a_scheduler(given: Path, address: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        folders.expand(f"{given}", f"{given}-made", Task(), address)
 
 
 def test_no_scheduler(given: Path, tmp_path: Path) -> None:
@@ -157,6 +266,54 @@ def test_an_unknown_kind_of_url(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         folders.expand(url, f"{tmp_path}/a.txt", Task())
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        pytest.param("given", "or lies in it", id="in-is-out"),
+        pytest.param("given/made", "or lies in it", id="out-in-in"),
+        pytest.param("link/made", "or lies in it", id="through-a-link"),
+        pytest.param("file/made", "cannot be written", id="under-a-file"),
+    ],
+)
+def test_folders_that_are_not_written(tmp_path: Path, made: str, what: str) -> None:
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "a.txt").write_text("alpine\n")
+    (tmp_path / "link").symlink_to(tmp_path / "given")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=what):
+        folders.expand(f"{tmp_path}/given", f"{tmp_path}/{made}", Task())
+    assert [path.name for path in (tmp_path / "given").iterdir()] == ["a.txt"]
+    assert (tmp_path / "given" / "a.txt").read_text() == "alpine\n"
+
+
+def test_no_two_runs_are_at_one_folder(given: Path, tmp_path: Path) -> None:
+    with (
+        files.alone(tmp_path / "made" / ".kitref", "made"),
+        pytest.raises(UsageError, match="another run is at it"),
+    ):
+        folders.expand(f"{given}", f"{tmp_path}/made", Task())
+
+
+def test_notes_of_who_wrote_the_files_are_left_out(given: Path, tmp_path: Path) -> None:
+    for name in ("_SUCCESS", ".00.parquet.crc"):
+        (given / name).touch()
+    (given / "_temporary").mkdir()
+    assert folders.expand(f"{given}", f"{tmp_path}/made", Task()) == ALL
+    assert_all_is_there(tmp_path / "made")
+
+
+def test_a_folder_in_a_folder_is_not_read(given: Path, tmp_path: Path) -> None:
+    (given / "more").mkdir()
+    with pytest.raises(UsageError, match="given/more: folders in a folder are not read"):
+        folders.expand(f"{given}", f"{tmp_path}/made", Task())
+
+
+def test_a_name_with_colons_is_that_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a::b.txt").write_text("alpine\n")
+    folders.expand(f"{tmp_path}/a::b.txt", f"{tmp_path}/c::d.txt", Task())
+    assert (tmp_path / "c::d.txt").read_text() == "docker.io/library/alpine\n"
 
 
 def test_a_folder_with_something_else_in_it(tmp_path: Path) -> None:
