@@ -118,8 +118,9 @@ def expand(
         raise UsageError(f"{made} is a folder", remedy="give two files, or two folders")
     of = [__version__, f"{given.resolve()}", *asdict(task).values(), stat.st_size, stat.st_mtime_ns]
     parts = parts or made.with_name(f".{made.name}.parts")
-    with writable(f"{made}"), alone(parts, f"{made}"):
-        whole = _resume(parts, of)
+    with alone(parts, f"{made}"):
+        with writable(f"{made}"):
+            whole = _resume(parts, of)
         counts = functools.reduce(Counts.plus, whole, Counts())
         remaining = _parts(given, form, counts.rows)
         for number, (names, share) in enumerate(remaining, start=len(whole)):
@@ -128,12 +129,14 @@ def expand(
             except UsageError as error:
                 raise UsageError(f"{given}: {error.what}", remedy=error.remedy) from error
             part = parts / f"{number:06}"
-            _write(table, part, form, _packing(made), header=number == 0)
-            with _written(part.with_suffix(".json")) as file:
-                file.write(json.dumps(counted).encode())
+            with writable(f"{made}"):
+                _write(table, part, form, _packing(made), header=number == 0)
+                with _written(part.with_suffix(".json")) as file:
+                    file.write(json.dumps(counted).encode())
             counts = counts.plus(counted)
             progress(counts, share)
-        _join(parts, made, form)
+        with writable(f"{made}"):
+            _join(parts, made, form)
     return counts
 
 
@@ -322,21 +325,10 @@ def alone(folder: Path, made: str) -> Iterator[None]:
     Raises:
         UsageError: Another run has it.
     """
-    lock = folder / _LOCK
     with contextlib.ExitStack() as stack:
-        while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # a run that is through took it away
-                file = stack.enter_context(lock.open("wb"))
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    what = f"{made}: another run is at it"
-                    raise UsageError(what, remedy="wait for it, or write elsewhere") from error
-                except OSError:  # no locks on this file system
-                    break
-                if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-                    break
+        with writable(made):
+            while not _locked(stack, folder / _LOCK, made):
+                pass  # the run that had it took the folder away
         done = False
         try:
             yield
@@ -344,6 +336,22 @@ def alone(folder: Path, made: str) -> Iterator[None]:
         finally:
             if done or not any(folder.glob("*.json")):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked(stack: contextlib.ExitStack, lock: Path, made: str) -> bool:
+    """Lock a file, and make it and its folder; say whether it is there still."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        file = stack.enter_context(lock.open("wb"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            what = f"{made}: another run is at it"
+            raise UsageError(what, remedy="wait for it, or write elsewhere") from error
+        except OSError:  # this file system has no locks
+            return True
+        return os.path.samestat(os.fstat(file.fileno()), lock.stat())
+    return False
 
 
 def _resume(parts: Path, of: list[object]) -> list[Counts]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 import uuid
 from dataclasses import asdict
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     Progress = Callable[[Counts, float], None]
 
 _MARKS: Final = ".kitref"
+_FAULTS: Final = (
+    ("botocore.exceptions", "BotoCoreError"),  # s3fs
+    ("google.auth.exceptions", "GoogleAuthError"),  # gcsfs
+    ("aiohttp", "ClientError"),  # both
+)
 _PATIENCE: Final = 60  # seconds until a cluster's first worker has to be there
 
 
@@ -188,15 +194,15 @@ def _names(source: Any, folder: str) -> list[str]:  # noqa: ANN401 - fsspec has 
 @contextlib.contextmanager
 def _marked(target: Any, marks: str, made: str) -> Iterator[None]:  # noqa: ANN401
     """Keep a folder for marks, which goes when all is done."""
+    if _is_local(target):
+        with files.alone(Path(marks), made):
+            yield
+        return
     with files.writable(made):
-        if _is_local(target):
-            with files.alone(Path(marks), made):
-                yield
-            return
         target.makedirs(marks, exist_ok=True)
-        yield
-        with contextlib.suppress(FileNotFoundError):  # a store without marks has no folder of them
-            target.rm(marks, recursive=True)
+    yield
+    with files.writable(made), contextlib.suppress(FileNotFoundError):  # some have no folders
+        target.rm(marks, recursive=True)
 
 
 def _all(failed: list[UsageError], jobs: int) -> UsageError:
@@ -237,9 +243,15 @@ def _readable(url: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UsageError(f"{url}: there is no such file", remedy="give another one") from error
-    except OSError as error:
-        what = f"{url}: cannot be read ({error.strerror or error})"
-        raise UsageError(what, remedy="see that you have the right to") from error
+    except _faults() as error:
+        what = f"{url}: cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise UsageError(what, remedy="see that it can be reached, and that you may") from error
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """Return what is raised where nothing can be read; clients of stores have some of their own."""
+    loaded = [(sys.modules[module], name) for module, name in _FAULTS if module in sys.modules]
+    return (OSError, *(getattr(module, name) for module, name in loaded))
 
 
 Outcomes: TypeAlias = "Iterator[tuple[Counts | UsageError, float]]"

@@ -298,6 +298,16 @@ def test_no_two_runs_are_at_one_file(tmp_path: Path) -> None:
     assert (tmp_path / "b.txt").read_text() == "docker.io/library/alpine\n"
 
 
+def test_what_fails_elsewhere_is_no_fault_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alpine\n")
+
+    def progress(_counts: Counts, _share: float) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        files.expand(tmp_path / "a.txt", tmp_path / "b.txt", Task(), progress)
+
+
 def test_nothing_is_left_where_there_is_no_room(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("alpine\n" * 1000)
     limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -153,6 +155,22 @@ def test_an_object_store(
     ]
     with system.open(f"{made}/03.parquet") as file:
         assert pq.read_table(file)["asked"][1].as_py() == "docker.io/u/f3r1"
+
+
+def test_a_store_that_is_not_reached(store: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BotoCoreError(Exception):
+        """What s3fs lets through of its client's."""
+
+    def unreached(*_: object) -> None:
+        raise BotoCoreError("no such host")
+
+    module = types.ModuleType("botocore.exceptions")
+    monkeypatch.setattr(module, "BotoCoreError", BotoCoreError, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(Bare, "isdir", unreached)
+    with pytest.raises(UsageError, match=r"bare://a\.txt: cannot be read \(no such host\)"):
+        folders.expand("bare://a.txt", "bare://b.txt", Task())
+    assert store.find("/") == []
 
 
 def test_a_file_in_an_object_store(store: Bare) -> None:
