@@ -1,7 +1,7 @@
 // Command bench says how many nanoseconds distribution/reference takes a name.
 //
-// Standard input holds names, one a line. Each is parsed and printed in its canonical form, all of
-// them once, by one thread; standard output is the mean time of a name.
+// Standard input holds names, one a line. Each is parsed and printed in its canonical form, by one
+// thread; standard output is the mean time of a name, the best of some rounds.
 package main
 
 import (
@@ -15,6 +15,8 @@ import (
 	"github.com/distribution/reference"
 )
 
+const rounds = 5 // as in peers.py
+
 var length int // what is printed has to go somewhere, or nothing need be printed
 
 func main() {
@@ -24,11 +26,17 @@ func main() {
 	for lines.Scan() {
 		names = append(names, lines.Text())
 	}
-	start := time.Now()
-	for _, name := range names {
-		if named, err := reference.ParseNormalizedNamed(name); err == nil {
-			length += len(named.String())
+	best := time.Duration(1<<63 - 1)
+	for round := 0; round < rounds; round++ {
+		start := time.Now()
+		for _, name := range names {
+			if named, err := reference.ParseNormalizedNamed(name); err == nil {
+				length += len(named.String())
+			}
+		}
+		if took := time.Since(start); took < best {
+			best = took
 		}
 	}
-	fmt.Println(time.Since(start).Nanoseconds() / int64(len(names)))
+	fmt.Println(best.Nanoseconds() / int64(len(names)))
 }

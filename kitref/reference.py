@@ -108,13 +108,8 @@ def _joined(name: str, tag: str | None, digest: str | None) -> str:
 # What is wrong with a text. Nothing from here on decides whether a text is valid.
 
 
-class _Sign(NamedTuple):
-    """A pattern that shows what is wrong with a part of a name."""
-
-    pattern: str
-    reason: str
-    remedy: str
-
+_Sign = tuple[str, str, str]
+"""A pattern that shows what is wrong with a part of a name, the reason, and the remedy."""
 
 _NAME_FORM: Final = "a name is [domain/]path[:tag][@digest], as in ghcr.io/linuxkit/runc:v1.0"
 _PATH_FORM: Final = "a path has lower-case letters and digits, with one of . _ __ or dashes between"
@@ -126,63 +121,63 @@ _IPV6_FORM: Final = "write an IPv6 address as in [::1]:5000"
 # Each table is read from the top; `{found}` is what the pattern found. A pattern looks ahead by a
 # fixed width or possessively only, so that a search takes time linear in the length of the text.
 _TEXT_SIGNS: Final = (
-    _Sign(r"\A\Z", "empty name", "give the name of an image, such as alpine"),
-    _Sign(
+    (r"\A\Z", "empty name", "give the name of an image, such as alpine"),
+    (
         rf"\A{PATTERNS['image_id']}\Z",
         "64 hex digits are an image ID, not a name",
         "ask for the image by a name, or by name@sha256:digest",
     ),
-    _Sign(
+    (
         r"\A[A-Za-z][A-Za-z0-9+.-]*+://",
         "a URL scheme is no part of a name",
         "leave out everything up to and including //",
     ),
-    _Sign(
+    (
         r"\r\Z",
         "a carriage return at the end",
         "save the file with LF line ends, not with those of Windows",
     ),
-    _Sign(r"\s++", "white space", "take it out; mind a line end that came along"),
-    _Sign(r"[\x00-\x1f\x7f-\x9f]++", "control character", "take it out"),
-    _Sign(r"[\ud800-\udfff]++", "bytes that are no UTF-8", "a name is plain ASCII"),
-    _Sign(r"[^\x00-\x7f]++", "character outside ASCII", "a name is plain ASCII"),
-    _Sign(r"[^A-Za-z0-9._:/@+\[\]-]", "'{found}' is no part of a name", _NAME_FORM),
+    (r"\s++", "white space", "take it out; mind a line end that came along"),
+    (r"[\x00-\x1f\x7f-\x9f]++", "control character", "take it out"),
+    (r"[\ud800-\udfff]++", "bytes that are no UTF-8", "a name is plain ASCII"),
+    (r"[^\x00-\x7f]++", "character outside ASCII", "a name is plain ASCII"),
+    (r"[^A-Za-z0-9._:/@+\[\]-]", "'{found}' is no part of a name", _NAME_FORM),
 )
 _DOMAIN_SIGNS: Final = (
-    _Sign(r"\A:", "no host before ':'", _DOMAIN_FORM),
-    _Sign(r":[^:]*+:", "an IPv6 address without brackets", _IPV6_FORM),
-    _Sign(r":\Z", "empty port after ':'", "give the port, or leave out the ':'"),
-    _Sign(r":[0-9]*+[^0-9]", "port is no number", "give the port as a number"),
-    _Sign(r"[^A-Za-z0-9.:-]", "'{found}' in the domain", _DOMAIN_FORM),
-    _Sign(r"\A\.|\.\.|\.(?=:|\Z)", "empty component of the domain", "take out the '.'"),
-    _Sign(r"\A-|(?<=\.)-|-(?=[.:]|\Z)", "'-' at an end of a component of the domain", _DOMAIN_FORM),
+    (r"\A:", "no host before ':'", _DOMAIN_FORM),
+    (r":[^:]*+:", "an IPv6 address without brackets", _IPV6_FORM),
+    (r":\Z", "empty port after ':'", "give the port, or leave out the ':'"),
+    (r":[0-9]*+[^0-9]", "port is no number", "give the port as a number"),
+    (r"[^A-Za-z0-9.:-]", "'{found}' in the domain", _DOMAIN_FORM),
+    (r"\A\.|\.\.|\.(?=:|\Z)", "empty component of the domain", "take out the '.'"),
+    (r"\A-|(?<=\.)-|-(?=[.:]|\Z)", "'-' at an end of a component of the domain", _DOMAIN_FORM),
 )
 _IPV6_SIGNS: Final = (
-    _Sign(r"\A[^\]]*+\Z", "'[' without ']'", _IPV6_FORM),
-    _Sign(r"\A\[\]", "empty IPv6 address", _IPV6_FORM),
-    _Sign(r"[^A-Fa-f0-9:\[\]]|(?<=.)\[", "'{found}' in the IPv6 address", _IPV6_FORM),
-    _Sign(r"\](?!:[0-9]++\Z|\Z)", "something other than a port after ']'", _IPV6_FORM),
+    (r"\A[^\]]*+\Z", "'[' without ']'", _IPV6_FORM),
+    (r"\A\[\]", "empty IPv6 address", _IPV6_FORM),
+    (r"[^A-Fa-f0-9:\[\]]|(?<=.)\[", "'{found}' in the IPv6 address", _IPV6_FORM),
+    (r"\](?!:[0-9]++\Z|\Z)", "something other than a port after ']'", _IPV6_FORM),
 )
 _PATH_SIGNS: Final = (
-    _Sign(r"\A\Z", "empty path", _NAME_FORM),
-    _Sign(r"\A/", "slash at the start", "take it out"),
-    _Sign(r"//++", "double slash", "leave one"),
-    _Sign(r"/\Z", "slash at the end of the path", "take it out, or name the repository after it"),
-    _Sign(r"[A-Z]++", "upper case in the path", "write the path in lower case"),
-    _Sign(r"[^a-z0-9._/-]", "'{found}' in the path", _PATH_FORM),
-    _Sign(r"(?:\A|(?<=/))[._-]", "a component of the path starts with '{found}'", _PATH_FORM),
-    _Sign(r"[._-](?=/|\Z)", "a component of the path ends with '{found}'", _PATH_FORM),
-    _Sign(r"___++|\.[._-]|_[.-]|-[._]", "separators in a row: '{found}'", _PATH_FORM),
+    (r"\A\Z", "empty path", _NAME_FORM),
+    (r"\A/", "slash at the start", "take it out"),
+    (r"//++", "double slash", "leave one"),
+    (r"/\Z", "slash at the end of the path", "take it out, or name the repository after it"),
+    (r"[A-Z]++", "upper case in the path", "write the path in lower case"),
+    (r"[^a-z0-9._/-]", "'{found}' in the path", _PATH_FORM),
+    (r"(?:\A|(?<=/))[._-]", "a component of the path starts with '{found}'", _PATH_FORM),
+    (r"[._-](?=/|\Z)", "a component of the path ends with '{found}'", _PATH_FORM),
+    (r"___++|\.[._-]|_[.-]|-[._]", "separators in a row: '{found}'", _PATH_FORM),
 )
 _TAG_SIGNS: Final = (
-    _Sign(r"\A\Z", "empty tag after ':'", "give the tag, or leave out the ':'"),
-    _Sign(r"\A[.-]", "tag starts with '{found}'", _TAG_FORM),
-    _Sign(r"[^A-Za-z0-9_.-]", "'{found}' in the tag", _TAG_FORM),
-    _Sign(r"\A.++", f"tag longer than {TAG_LIMIT}", f"a tag has {TAG_LIMIT} characters at most"),
+    (r"\A\Z", "empty tag after ':'", "give the tag, or leave out the ':'"),
+    (r"\A[.-]", "tag starts with '{found}'", _TAG_FORM),
+    (r"[^A-Za-z0-9_.-]", "'{found}' in the tag", _TAG_FORM),
+    (r"\A.++", f"tag longer than {TAG_LIMIT}", f"a tag has {TAG_LIMIT} characters at most"),
 )
 _DIGITS_SIGNS: Final = (
-    _Sign(r"[A-F]++", "upper case in the digest", "write its hex digits in lower case"),
-    _Sign(r"[^a-f0-9]", "'{found}' in the digest", _DIGEST_FORM),
+    (r"[A-F]++", "upper case in the digest", "write its hex digits in lower case"),
+    (r"[^a-f0-9]", "'{found}' in the digest", _DIGEST_FORM),
 )
 
 
@@ -267,9 +262,9 @@ def _matches(pattern: str, part: str) -> bool:
 
 def _first_sign(signs: tuple[_Sign, ...], part: str, start: int = 0) -> Fault | None:
     """Return the fault of the first sign in a table that a part of a name shows, if any."""
-    for sign in signs:
-        if found := re.search(sign.pattern, part):
+    for pattern, reason, remedy in signs:
+        if found := re.search(pattern, part):
             # A stretch of any length must not make the reason as long.
-            reason = sign.reason.replace("{found}", printable(found[0][:8]))
-            return Fault(reason, start + found.start(), start + found.end(), sign.remedy)
+            said = reason.replace("{found}", printable(found[0][:8]))
+            return Fault(said, start + found.start(), start + found.end(), remedy)
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 import click
@@ -17,6 +16,8 @@ INTERRUPTED, NOBODY_READS = 130, 141
 
 def end_on_sigterm() -> None:
     """Let SIGTERM, as CI sends it, unwind all that is under way, and a terminal that is closed."""
+    import signal
+
     for each in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(each) is not signal.SIG_IGN:  # as under nohup
             signal.signal(each, lambda number, _frame: sys.exit(128 + number))
