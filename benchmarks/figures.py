@@ -94,7 +94,10 @@ class Figures:
                 say(f"turn {turn + 1}: {group}: {subject}", style="dim", highlight=False)
                 try:
                     taken[subject].append((base(), measure()))
-                except (subprocess.CalledProcessError, ValueError, errors.KitrefError) as error:
+                except subprocess.CalledProcessError as error:
+                    said = f"exit code {error.returncode}: {error.stderr.strip()[-200:]}"
+                    self.missing[f"{group}: {subject}"] = said
+                except (ValueError, errors.KitrefError) as error:
                     self.missing[f"{group}: {subject}"] = str(error)[:200]
         for subject, pairs in taken.items():
             if pairs:
