@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -65,11 +64,6 @@ class Bench:
         self.figures = Figures(turns)
         self.folder = folder
 
-    @property
-    def turns(self) -> int:
-        """How many turns."""
-        return self.figures.turns
-
     # What is measured.
 
     def start(self) -> None:
@@ -84,7 +78,7 @@ class Bench:
             {subject: "<= 1.3"},
         )
         python = partial(_start, sys.executable, "-c")
-        more = [python("import kitref") - python("pass") for _ in range(self.turns)]
+        more = [python("import kitref") - python("pass") for _ in range(self.figures.turns)]
         group = "import kitref: what it takes more than the bare interpreter"
         self.figures.keep(group, "ms", "import kitref", statistics.median(more), "<= 30")
 
@@ -254,7 +248,7 @@ class Bench:
         """Measure a whole regression against what no order of work can save."""
         out = self.folder / "latest"
         wall, least = [], []
-        for turn in range(min(self.turns, 3)):
+        for turn in range(min(self.figures.turns, 3)):
             say(f"turn {turn + 1}: kitref regress", style="dim")
             command = [sys.executable, "-m", "kitref", "regress", "--json", "--output", f"{out}"]
             done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=False)
@@ -403,7 +397,7 @@ def main(turns: int, count: int, only: tuple[str, ...], report: Path) -> None:
             parts[name]()
     page, data = bench.figures.report()
     report.write_text(page, "utf-8")
-    report.with_suffix(".json").write_text(json.dumps(data, indent=1) + os.linesep, "utf-8")
+    report.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     click.echo(page)
 
 

@@ -292,12 +292,11 @@ def _choose(wanted: Sequence[str]) -> list[private.Spec | str]:
     for name in wanted:
         if "://" in name:
             attach.check(name)
-        version, slash, store = name.partition("/")
-        if dind.version(version) and slash and store not in ("graph", "containerd"):
-            raise errors.UsageError(
-                f"{version} has no image store {store!r}", remedy="take graph or containerd"
-            )
-        if name == "own" or "://" in name or dind.version(version):
+        engine, slash, store = name.partition("/")
+        in_container = bool(dind.version(engine))
+        if in_container and slash:
+            dind.check_store(engine, store)
+        if name == "own" or "://" in name or in_container:
             choice.append(name)
             continue
         fitting = [spec for spec in private.specs() if name in (spec.title, spec.name, spec.suite)]

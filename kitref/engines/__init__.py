@@ -82,10 +82,7 @@ def opened(engine: str = "private", store: str = "any") -> Iterator[Engine]:
                 )
             yield live
     elif version := dind.version(engine):
-        if store not in ("any", "graph", "containerd"):
-            raise errors.UsageError(
-                f"{engine} has no image store {store!r}", remedy="take graph or containerd"
-            )
+        dind.check_store(engine, store)
         with (
             contextlib.closing(attach.find()) as host,
             dind.running(host, version, "graph" if store == "graph" else "containerd") as live,

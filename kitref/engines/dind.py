@@ -46,6 +46,18 @@ def version(engine: str) -> str:
     return form[1] if form else ""
 
 
+def check_store(engine: str, store: str) -> None:
+    """Refuse an image store that no Docker has.
+
+    Raises:
+        UsageError: It is neither ``graph`` nor ``containerd`` nor ``any``.
+    """
+    if store not in ("any", "graph", "containerd"):
+        raise errors.UsageError(
+            f"{engine} has no image store {store!r}", remedy="take graph or containerd"
+        )
+
+
 @contextlib.contextmanager
 def running(host: Engine, release: str, store: Store) -> Iterator[Engine]:
     """Run a Docker of any version in a container of an attached engine.
