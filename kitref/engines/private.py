@@ -254,7 +254,9 @@ def _namespaces() -> tuple[str, ...]:
     A user namespace first, as any user may have one; where the machine forbids them, root can do
     without.
     """
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    # Debian keeps chroot where an ordinary user's PATH does not lead; launch.sh looks there.
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    missing = [tool for tool in _TOOLS if shutil.which(tool, path=path) is None]
     if missing:
         raise errors.EngineUnavailable(
             f"private engines need {', '.join(missing)}", remedy="install util-linux and coreutils"

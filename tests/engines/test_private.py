@@ -82,6 +82,13 @@ def test_a_stopped_engine_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert Path("/proc/self/mounts").read_text() == mounts
 
 
+def test_an_ordinary_users_path_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
+    private._namespaces.cache_clear()  # noqa: SLF001 - what was found with another PATH
+    with private.running(private.choose("private", "any")) as engine:
+        assert engine.ask("alpine").outcome == "absent"
+
+
 def test_an_engine_opens_no_port_and_sees_no_network() -> None:
     started = private.start(private.choose("private", "any"))
     first = next(p for p in _descendants(started.process.pid) if p != started.process.pid)
