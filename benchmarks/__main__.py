@@ -48,6 +48,7 @@ PYTHON_PEERS: Final = {
 SINGLE_NAMES: Final = 20_000  # how often a single name is asked for in a turn
 SAMPLE: Final = 300_000  # how many of a column's names the peers that go one by one are given
 FILES: Final = 8  # of a folder
+AT_ONCE: Final = (1, 4, 16, 32)  # look-ups at a time; the kit takes 16
 MATRIX: Final = 200  # names of a matrix; the look-ups are some ten times as many
 EXCEPTION: Final = "an exception in Python, and nothing else"
 
@@ -212,8 +213,8 @@ class Bench:
         """Measure look-ups beside a client that only asks, and the kit's share of a matrix."""
         newest = {spec.store: spec for spec in private.specs()}.values()
         images = corpus.taggable()[:MATRIX]
-        share = "look-ups of a matrix, one after the other: the kit's own share of the time"
-        spent = waited = 0.0
+        share = "look-ups of a matrix: the kit's own share of the time"
+        total, spent, waited = 0, 0.0, 0.0
         for spec in private.specs():
             try:
                 with private.running(spec) as engine:
@@ -225,22 +226,25 @@ class Bench:
             except errors.EngineUnavailable as error:
                 self.figures.missing[f"look-ups on {spec.title}"] = str(error)
                 continue
-            spent, waited = spent + own, waited + wall
+            total, spent, waited = total + made, spent + own, waited + wall
             subject = f"{spec.title}, {made:,} look-ups"
             self.figures.keep(share, "%", subject, own / wall * 100)
         if waited:
-            self.figures.keep(share, "%", "all engines", spent / waited * 100, "<= 10")
+            subject = f"all engines, {total:,} look-ups"
+            self.figures.keep(share, "%", subject, spent / waited * 100, "<= 10")
 
     def _one_engine(self, engine: Engine, count: int) -> None:
         with lookups.tagged(engine, count) as asked:
+
+            def each(took: Callable[..., float], *more: int) -> float:
+                return took(engine, asked, *more) / count * 1e3
+
             self.figures.compare(
-                f"look-ups on {engine.title}, {count:,}: time, in that of a bare client",
+                f"look-ups on {engine.title}, {count:,}: time, in that of Python's own HTTP",
                 "ms a look-up",
-                lambda: lookups.bare(engine, asked) / count * 1e3,
-                {
-                    f"kitref, {width} at a time": partial(_lookups, engine, asked, width)
-                    for width in (1, 2, 4, 8)
-                },
+                partial(each, lookups.bare),
+                {"docker": partial(each, lookups.client)}
+                | {f"kitref, {n} at a time": partial(each, lookups.kit, n) for n in AT_ONCE},
                 {},
             )
 
@@ -315,10 +319,6 @@ class Bench:
 
     def _peer(self, peer: str, some: list[str], *files: str) -> float:
         return float(_output([f"{self.python}", f"{HERE / 'peers.py'}", peer, *files], some))
-
-
-def _lookups(engine: Engine, asked: list[str], width: int) -> float:
-    return lookups.kit(engine, asked, width) / len(asked) * 1e3
 
 
 def _refuse(name: str) -> None:

@@ -7,8 +7,9 @@ import http.client
 import socket
 import time
 import urllib.parse
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+
+import docker
 
 from kitref import RULES, stores
 from kitref.engines import staying
@@ -49,7 +50,7 @@ def tagged(engine: Engine, count: int) -> Iterator[list[str]]:
 
 
 def bare(engine: Engine, names: Sequence[str]) -> float:
-    """Return the seconds that a bare client needs to ask for names, one after the other."""
+    """Return the seconds that Python's own HTTP needs to ask for names, one after the other."""
     connection = _Bare(engine.url.removeprefix("unix://"))
     start = time.perf_counter()
     for name in names:
@@ -61,8 +62,34 @@ def bare(engine: Engine, names: Sequence[str]) -> float:
     return took
 
 
+def client(engine: Engine, names: Sequence[str]) -> float:
+    """Return the seconds that the Engine API's own client needs."""
+    with contextlib.closing(docker.APIClient(engine.url, version=engine.api_version)) as own:
+        start = time.perf_counter()
+        for name in names:
+            with contextlib.suppress(docker.errors.ImageNotFound):
+                own.inspect_image(name)
+        return time.perf_counter() - start
+
+
+def kit(engine: Engine, names: Sequence[str], at_once: int) -> float:
+    """Return the seconds that the kit needs.
+
+    Args:
+        engine: The engine.
+        names: The names.
+        at_once: How many to ask for at a time.
+    """
+    start = time.perf_counter()
+    answers = engine.ask_all(names, at_once=at_once)
+    took = time.perf_counter() - start
+    if [answer.outcome for answer in answers] != ["absent", "found"] * (len(names) // 2):
+        raise ValueError(f"{engine.title} did not answer what it was asked")
+    return took
+
+
 def matrix(engine: Engine, images: Sequence[str]) -> tuple[int, float, float]:
-    """Ask for names as every rule makes them, one after the other.
+    """Ask for names as every rule makes them.
 
     Args:
         engine: A private engine.
@@ -75,20 +102,3 @@ def matrix(engine: Engine, images: Sequence[str]) -> tuple[int, float, float]:
     own, start = time.process_time(), time.perf_counter()
     _, made = ask_all(engine, images, RULES)
     return len(made), time.process_time() - own, time.perf_counter() - start
-
-
-def kit(engine: Engine, names: Sequence[str], width: int = 1) -> float:
-    """Return the seconds that the kit needs.
-
-    Args:
-        engine: The engine.
-        names: The names.
-        width: How many to ask for at a time.
-    """
-    start = time.perf_counter()
-    with ThreadPoolExecutor(width) as threads:
-        answers = list(threads.map(engine.ask, names))
-    took = time.perf_counter() - start
-    if [answer.outcome for answer in answers] != ["absent", "found"] * (len(names) // 2):
-        raise ValueError(f"{engine.title} did not answer what it was asked")
-    return took

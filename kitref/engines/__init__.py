@@ -117,7 +117,9 @@ def _shared() -> dict[str, dict[str, str]]:
     return shared
 
 
-def survey_all(engines: str, images: Sequence[str], rules: Sequence[Rule]) -> list[Survey]:
+def survey_all(
+    engines: str, images: Sequence[str], rules: Sequence[Rule]
+) -> tuple[list[Survey], list[errors.EngineUnavailable]]:
     """Ask several engines everything, side by side.
 
     Args:
@@ -126,16 +128,24 @@ def survey_all(engines: str, images: Sequence[str], rules: Sequence[Rule]) -> li
         rules: The rules.
 
     Returns:
-        The answers of each engine.
+        The answers of each engine that gave all of them, and why others did not.
 
     Raises:
-        EngineUnavailable: One of them could not be had.
+        EngineUnavailable: None did.
     """
 
-    def one(pair: tuple[str, str]) -> Survey:
-        with opened(*pair) as live:
-            return survey(live, images, rules)
+    def one(pair: tuple[str, str]) -> Survey | errors.EngineUnavailable:
+        try:
+            with opened(*pair) as live:
+                return survey(live, images, rules)
+        except errors.EngineUnavailable as error:
+            return error
 
     pairs = at_hand(engines)
     with concurrent.futures.ThreadPoolExecutor(len(pairs)) as pool:
-        return list(pool.map(one, pairs))
+        each = list(pool.map(one, pairs))
+    surveys = [one for one in each if isinstance(one, Survey)]
+    lost = [one for one in each if isinstance(one, errors.EngineUnavailable)]
+    if not surveys:
+        raise lost[0]
+    return surveys, lost

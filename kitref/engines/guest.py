@@ -19,7 +19,7 @@ from kitref.engines import attach, dind, places
 from kitref.reference import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kitref.engines.engine import Engine, Lookup
     from kitref.rules import Rule
@@ -49,6 +49,9 @@ class Guest:
 
         Returns:
             The image's ID.
+
+        Raises:
+            EngineUnavailable: The engine took no image, or not with this name.
         """
         self.stays += 1
         run = f"{self.run}-{self.stays}"
@@ -73,29 +76,50 @@ class Guest:
         )
 
     def tag(self, image_id: str, name: str) -> None:
-        """Put a name on an image of the kit's.
-
-        Args:
-            image_id: The image.
-            name: The name; on a user's engine one that `own` made.
+        """Put a name on an image of the kit's, as `tag_all` does with many.
 
         Raises:
             EngineUnavailable: The engine would not do it.
-            UsageError: The name is somebody else's on a user's engine.
+            UsageError: As there.
         """
-        if not self.engine.private and self.run not in name:
-            raise errors.UsageError(f"{name} is not the kit's to give on {self.engine.title}")
-        self._note(names=[*self.lease.content["names"], name])
+        self._to_tag([name])
         self.engine.tag(image_id, name)
 
-    def untag(self, name: str) -> None:
-        """Take a name off again.
+    def tag_all(self, image_id: str, names: Sequence[str]) -> list[str]:
+        """Put names on an image of the kit's, as `Engine.tag_all` does.
 
-        By its canonical form: `1` or `cafe` could be the beginning of an image's ID, even of
-        somebody else's, and engines take it for one where it fits.
+        Args:
+            image_id: The image.
+            names: The names; on a user's engine such as `own` made.
+
+        Returns:
+            For each name what was wrong, empty where the image has it now.
+
+        Raises:
+            UsageError: A name is somebody else's on a user's engine.
         """
-        self.engine.remove(parse(name).canonical)
-        self._note(names=[other for other in self.lease.content["names"] if other != name])
+        self._to_tag(names)
+        return self.engine.tag_all(image_id, names)
+
+    def _to_tag(self, names: Sequence[str]) -> None:
+        """Write down names that are about to be given."""
+        for name in names:
+            if not self.engine.private and self.run not in name:
+                raise errors.UsageError(f"{name} is not the kit's to give on {self.engine.title}")
+        self._note(names=[*self.lease.content["names"], *names])
+
+    def untag(self, *names: str) -> None:
+        """Take names off again.
+
+        By their canonical form: `1` or `cafe` could be the beginning of an image's ID, even of
+        somebody else's, and engines take it for one where it fits.
+
+        Raises:
+            EngineUnavailable: The engine did not do it.
+        """
+        self.engine.remove(*(parse(name).canonical for name in names))
+        gone = set(names)
+        self._note(names=[name for name in self.lease.content["names"] if name not in gone])
 
     def _note(self, **what: list[str]) -> None:
         """Write down what there is to clean up."""

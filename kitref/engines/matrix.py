@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING
 
 from kitref import errors, stores
@@ -12,7 +14,7 @@ from kitref.engines.guest import Guest, staying
 from kitref.reference import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kitref.engines.engine import Engine
     from kitref.rules import Rule
@@ -25,6 +27,9 @@ _TRANSPORTS = ("sha256:", "dir:", "docker-archive:", "oci:", "oci-archive:", "si
 TRANSPORTS = tuple(f"{transport}dbcc1c35ac38" for transport in _TRANSPORTS)
 """Names that Podman takes for the beginning of an ID, or for a transport and a path. They are
 always asked for: each holds one word of what the model says that Podman refuses."""
+
+TOGETHER = 32
+"""How many names are in a store at a time at most, so that progress is seen."""
 
 BY_ID = {
     "docker": {
@@ -193,9 +198,9 @@ def ask_all(
 ) -> tuple[str, list[Lookup]]:
     """Ask an engine for every name as every rule makes it.
 
-    Each name is alone in the store while it is asked for, tagged as it was written and, in a
-    second round, under its canonical name with the tag written out. Names that one rule and
-    another make alike are asked for once.
+    Each name is in the store while it is asked for, tagged as it was written and, in a second
+    round, under its canonical name with the tag written out; and no other is that could be taken
+    for it. Names that one rule and another make alike are asked for once.
 
     Args:
         engine: The engine.
@@ -207,22 +212,49 @@ def ask_all(
         The ID of the one image that all names were put on, and the look-ups. ``tagged_as`` is empty
         where the engine would not take the name.
     """
-    lookups: list[Lookup] = []
+    lookups: dict[str, list[Lookup]] = {image: [] for image in images}
+    done = 0
     with staying(engine) as guest:
         image_id = guest.image(tagged_as=stores.NOBODY)
-        for done, image in enumerate(images):
+        for group in apart(images):
             report(done, len(images))
-            if not _fits(guest, image):
-                continue
-            rounds = [
-                _ask(guest, image_id, image, tagged_as, rules)
-                for tagged_as in dict.fromkeys((image, _in_full(image)))
-            ]
-            # Both are the same where the engine takes the name neither way.
-            for said in {each[0].tagged_as: each for each in rounds}.values():
-                lookups.extend(said)
-        report(len(images), len(images))
-    return image_id, lookups
+            fitting = [image for image in group if _fits(guest, image)]
+            as_written = {image: image for image in fitting}
+            in_full = {image: full for image in fitting if (full := _in_full(image)) != image}
+            for tagged in (as_written, in_full):
+                for image, said in _ask(guest, image_id, tagged, rules).items():
+                    # Both are the same where the engine takes the name neither way.
+                    if not lookups[image] or lookups[image][0].tagged_as != said[0].tagged_as:
+                        lookups[image] = lookups[image] + said
+            done += len(group)
+        report(done, len(images))
+    return image_id, list(itertools.chain.from_iterable(lookups.values()))
+
+
+def apart(images: Iterable[str]) -> list[list[str]]:
+    """Put names into groups in which none can be taken for another.
+
+    What rules and engines put before a name, or leave out there, ends before the last part of its
+    path; and what they put behind it is `:latest`.
+
+    Args:
+        images: Valid names.
+
+    Returns:
+        The groups, of `TOGETHER` names at most.
+    """
+    seen: collections.Counter[tuple[str, str]] = collections.Counter()
+    groups: dict[int, list[str]] = collections.defaultdict(list)
+    for image in images:
+        reference = parse(image)
+        key = reference.path.rpartition("/")[2], reference.tag or "latest"
+        groups[seen[key]].append(image)
+        seen[key] += 1
+    return [
+        group[first : first + TOGETHER]
+        for group in groups.values()
+        for first in range(0, len(group), TOGETHER)
+    ]
 
 
 def collide(engine: Engine, first: str, second: str) -> Collision:
@@ -245,32 +277,33 @@ def collide(engine: Engine, first: str, second: str) -> Collision:
 
 
 def _ask(
-    guest: Guest, image_id: str, image: str, tagged_as: str, rules: Iterable[Rule]
-) -> list[Lookup]:
-    """Ask for one name, tagged in one way, as every rule makes it."""
-    name = guest.own(tagged_as)
-    try:
-        guest.tag(image_id, name)
-    except errors.EngineUnavailable:
-        # Some engines refuse a name that is valid elsewhere (`Foo/bar`); asking still tells.
-        name = ""
-    expansions = [rule.expand(guest.own(image)) for rule in rules]
-    answers = {asked: guest.engine.ask(asked) for asked in {e.asked for e in expansions}}
-    if name:
-        guest.untag(name)
-    return [
-        Lookup(
-            engine=guest.engine,
-            expansion=expansion,
-            image=image,
-            tagged_as=name,
-            outcome=answer.outcome,
-            image_id=answer.image_id,
-            detail=answer.detail,
-        )
-        for expansion in expansions
-        if (answer := answers[expansion.asked])
-    ]
+    guest: Guest, image_id: str, tagged: Mapping[str, str], rules: Sequence[Rule]
+) -> dict[str, list[Lookup]]:
+    """Ask for names, each tagged in one way, as every rule makes them."""
+    names = [guest.own(tagged_as) for tagged_as in tagged.values()]
+    # Some engines refuse a name that is valid elsewhere (`Foo/bar`); asking still tells.
+    faults = guest.tag_all(image_id, names)
+    names = ["" if fault else name for name, fault in zip(names, faults, strict=True)]
+    expansions = {image: [rule.expand(guest.own(image)) for rule in rules] for image in tagged}
+    asked = list({each.asked for some in expansions.values() for each in some})
+    answers = dict(zip(asked, guest.engine.ask_all(asked), strict=True))
+    guest.untag(*filter(None, names))
+    return {
+        image: [
+            Lookup(
+                engine=guest.engine,
+                expansion=expansion,
+                image=image,
+                tagged_as=name,
+                outcome=answer.outcome,
+                image_id=answer.image_id,
+                detail=answer.detail,
+            )
+            for expansion in some
+            if (answer := answers[expansion.asked])
+        ]
+        for name, (image, some) in zip(names, expansions.items(), strict=True)
+    }
 
 
 def _fits(guest: Guest, image: str) -> bool:

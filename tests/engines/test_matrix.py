@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import re
+from typing import TYPE_CHECKING
 
-import docker
 import pytest
+from docker import APIClient
 
 from kitref import RULES, errors, stores
-from kitref.engines import Engine, Survey, examine_all, staying, survey
+from kitref.engines import RUNNING, Engine, Survey, examine_all, matrix, staying, survey, survey_all
+
+if TYPE_CHECKING:
+    import pathlib
 
 pytestmark = pytest.mark.live
 
@@ -91,7 +96,7 @@ def test_podmans_own_command_tags_a_short_name_under_localhost(engine: Engine) -
     with staying(engine) as guest:
         image = guest.image(tagged_as=stores.NOBODY)
         # What `podman tag` asks the service for.
-        with contextlib.closing(docker.APIClient(base_url=engine.url, version="1.40")) as client:
+        with contextlib.closing(APIClient(base_url=engine.url, version="1.40")) as client:
             tag = f"{client.base_url}/v4.0.0/libpod/images/{image}/tag"
             assert client.post(tag, params={"repo": "foo", "tag": "t"}).status_code == 201
         assert "localhost/foo:t" in engine.names()
@@ -113,6 +118,53 @@ def test_an_old_rule_in_place_of_the_fixed_one_is_found(answers: Survey) -> None
     )
     with pytest.raises(errors.Finding, match=r"rule fixed, tagged \S*bastion\.io/foo:t"):
         examine_all([dataclasses.replace(answers, lookups=swapped)])
+
+
+def test_names_are_told_the_same_together_and_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where one could be taken for another, it is: by familiar form, by default, by search registry.
+    images = [
+        "alpine", "alpine:latest", "docker.io/alpine", "library/alpine", "localhost/alpine",
+        "bastion.io/alpine:local", "docker.io/bastion.io/alpine:local", "alpine:local", "alpine:t",
+        "foo", "user/foo", "localhost:5000/foo", "Foo/bar", "cafe", "e/f/g", "index.docker.io/f/g",
+    ]  # fmt: skip
+    assert len(matrix.apart(images)) < len(images) / 2
+    together = matrix.ask_all(engine, images, list(RULES))[1]
+    monkeypatch.setattr(matrix, "apart", lambda images: [[image] for image in images])
+    alone = matrix.ask_all(engine, images, list(RULES))[1]
+    said = [
+        [(each.image, each.tagged_as, each.expansion, each.outcome) for each in some]
+        for some in (together, alone)
+    ]
+    assert len(said[0]) >= len(images) * len(RULES)
+    assert {outcome for *_, outcome in said[0]} >= {"found", "absent"}
+    assert said[0] == said[1]
+
+
+def test_names_that_could_be_taken_for_each_other_are_apart() -> None:
+    images = ["foo", "docker.io/foo", "foo:t", "a/foo", "bar", "x.y/foo:latest", "x.y:1/bar"]
+    assert matrix.apart(images) == [
+        ["foo", "foo:t", "bar"], ["docker.io/foo", "x.y:1/bar"], ["a/foo"], ["x.y/foo:latest"],
+    ]  # fmt: skip
+    many = [f"foo/n{number}" for number in range(70)]
+    assert [len(group) for group in matrix.apart(many)] == [32, 32, 6]
+
+
+def test_an_engine_that_is_gone_takes_no_answers_of_others_with_it(
+    docker: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    here = {"url": docker.url, "name": docker.name, "source": docker.source}
+    gone = here | {"url": f"unix://{tmp_path}/gone.sock"}
+    running = tmp_path / "engines.json"
+    monkeypatch.setenv(RUNNING, f"{running}")
+    running.write_text(json.dumps({"gone/graph": gone, "here/containerd": here}))
+    (answered,), (lost,) = survey_all("all", IMAGES, list(RULES))
+    assert len(answered.lookups) > len(RULES)
+    assert "gone.sock" in str(lost)
+    running.write_text(json.dumps({"gone/graph": gone}))
+    with pytest.raises(errors.EngineUnavailable, match=r"gone\.sock"):
+        survey_all("all", IMAGES, list(RULES))
 
 
 def test_a_question_that_was_not_asked_proves_nothing(answers: Survey) -> None:

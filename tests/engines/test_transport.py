@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import http.server
 import threading
 from typing import TYPE_CHECKING
 
 import docker
 import pytest
-import urllib3
 
-from kitref.engines.transport import Transport
+from kitref.engines.transport import AT_ONCE, NoAnswer, Response, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,11 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[str] = []
         self.ports: set[int] = set()
+        self.together = threading.Barrier(AT_ONCE)
+        self.silent = threading.Event()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that have gone."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -32,6 +38,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         self.server.ports.add(self.client_address[1])
+        if self.path.startswith("/together"):
+            self.server.together.wait(10)
+        if self.path == "/silence":
+            self.server.silent.wait(10)
         self.send_response(302 if self.path.endswith("/moved") else 200)
         self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", "2")
@@ -47,22 +57,65 @@ def server() -> Iterator[_Server]:
     with _Server() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
+        server.silent.set()
         server.shutdown()
 
 
-def _client(host: str) -> docker.APIClient:
-    return docker.APIClient(base_url=f"tcp://{host}", version="1.41")
+@contextlib.contextmanager
+def _to(host: str) -> Iterator[Transport]:
+    client = docker.APIClient(base_url=f"tcp://{host}", version="1.41")
+    transport = Transport(client, f"tcp://{host}", 10)
+    yield transport
+    transport.close()
+    client.close()
+
+
+def _here(server: _Server) -> contextlib.AbstractContextManager[Transport]:
+    return _to(f"127.0.0.1:{server.server_port}")
 
 
 def test_a_path_is_sent_as_it_is_over_one_connection(server: _Server) -> None:
     paths = ["/v1.41/images/a//b/../c/json", "/v1.41/images/a%00b/json", "/v1.41/images/moved"]
-    client = _client(f"127.0.0.1:{server.server_port}")
-    transport = Transport(client, 10)
-    statuses = [transport.request("GET", path).status for path in paths]
-    client.close()
+    with _here(server) as transport:
+        answers = [transport.request("GET", path) for path in paths]
     assert server.asked == paths
-    assert statuses == [200, 200, 302]
+    assert answers == [Response(200, b"{}"), Response(200, b"{}"), Response(302, b"{}")]
     assert len(server.ports) == 1
+
+
+def test_many_are_sent_at_a_time_and_answered_in_order(server: _Server) -> None:
+    # The server answers none before it has as many.
+    paths = [f"/together/{number}" for number in range(AT_ONCE * 3)] + ["/moved"]
+    with _here(server) as transport:
+        answers = transport.requests("GET", paths)
+    assert sorted(server.asked) == sorted(paths)
+    assert answers == [Response(200, b"{}")] * AT_ONCE * 3 + [Response(302, b"{}")]
+    assert len(server.ports) == AT_ONCE
+
+
+def test_threads_do_not_disturb_each_other(server: _Server) -> None:
+    answers: dict[int, Response] = {}
+    with _here(server) as transport:
+
+        def ask(number: int) -> None:
+            answers[number] = transport.request("GET", f"/together/{number}")
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(AT_ONCE)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == dict.fromkeys(range(AT_ONCE), Response(200, b"{}"))
+
+
+def test_ctrl_c_is_heard_while_an_engine_says_nothing(server: _Server) -> None:
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    with _here(server) as transport:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            transport.requests("GET", ["/silence"] * 3)
+        server.silent.set()
+        assert transport.request("GET", "/after") == Response(200, b"{}")
 
 
 def test_a_proxy_of_the_environment_is_asked(
@@ -71,16 +124,21 @@ def test_a_proxy_of_the_environment_is_asked(
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    client = _client("engine.invalid:2375")
-    assert Transport(client, 10).request("GET", "/v1.41/images/alpine/json").status == 200
-    client.close()
+    with _to("engine.invalid:2375") as transport:
+        assert transport.request("GET", "/v1.41/images/alpine/json").status == 200
+        monkeypatch.setenv("no_proxy", "engine.invalid")
     assert server.asked == ["http://engine.invalid:2375/v1.41/images/alpine/json"]
+    with (
+        _to("engine.invalid:2375") as transport,
+        pytest.raises(NoAnswer, match="resolve host"),
+    ):
+        transport.request("GET", "/v1.41/images/alpine/json")
 
 
 def test_no_answer_is_an_error(server: _Server) -> None:
-    client = _client(f"127.0.0.1:{server.server_port}")
-    server.server_close()
     server.shutdown()
-    with pytest.raises(urllib3.exceptions.HTTPError):
-        Transport(client, 10).request("GET", "/v1.41/images/alpine/json")
-    client.close()
+    server.server_close()
+    with _here(server) as transport:
+        with pytest.raises(NoAnswer, match="connect"):
+            transport.request("GET", "/v1.41/images/alpine/json")
+        assert [type(each) for each in transport.requests("GET", ["/a", "/b"])] == [NoAnswer] * 2
