@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
 import shlex
@@ -338,7 +337,15 @@ def sshd(here: Path, docker: Engine) -> Iterator[str]:
         try:
             if "listening" not in (said := process.stderr.readline()):
                 pytest.skip(f"sshd does not run here: {said}")
-            yield f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
+            tried = subprocess.run(
+                [here / "bin/ssh", "-o", "BatchMode=yes", "-p", f"{port}", "127.0.0.1", "true"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if "true: command not found" not in tried.stderr:
+                pytest.skip(f"sshd lets nobody in here: {tried.stdout}{tried.stderr}")
+            yield f"ssh://127.0.0.1:{port}"
         finally:
             process.terminate()
 
