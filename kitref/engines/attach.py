@@ -13,6 +13,7 @@ import docker.tls
 from docker import utils
 
 from kitref import errors
+from kitref.engines import tunnel
 from kitref.engines.engine import Engine
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def check(url: str) -> None:
     Raises:
         EngineAddressError: It is none.
     """
+    if url.startswith("ssh://"):
+        tunnel.command(url)
+        return
     try:
         utils.parse_host(url)
     except docker.errors.DockerException as error:

@@ -6,9 +6,9 @@ name: the docker command line rewrites names before it sends them, so it cannot 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import importlib.util
 import io
 import json
 import re
@@ -23,6 +23,7 @@ import urllib3
 
 from kitref import errors
 from kitref.engines.transport import AT_ONCE, NoAnswer, Response, Transport
+from kitref.engines.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,6 +40,7 @@ LABEL = "io.kitref.run"
 """The label on every image that the kit makes; its value is the run that made it."""
 
 _TIMEOUT = 30  # seconds for one answer of an engine
+_AT_ONCE_BY_SSH = 4  # each connection is a login; of ten at a time sshd may drop some
 _FAILED = (docker.errors.DockerException, requests.RequestException,
            urllib3.exceptions.HTTPError, OSError)  # fmt: skip
 """What the Engine API's client raises where an engine does not do what it is asked for."""
@@ -119,6 +121,9 @@ class Engine:
     private: bool
     _client: docker.APIClient = dataclasses.field(repr=False, compare=False)
     _transport: Transport = dataclasses.field(repr=False, compare=False)
+    _opened: contextlib.ExitStack = dataclasses.field(
+        repr=False, compare=False, default_factory=contextlib.ExitStack
+    )
 
     @property
     def title(self) -> str:
@@ -132,7 +137,7 @@ class Engine:
         """Connect to the engine at a URL and ask it what it is.
 
         Args:
-            url: ``unix://``, ``tcp://``, ``http(s)://``, ``npipe://`` or ``ssh://``.
+            url: ``unix://``, ``tcp://``, ``http(s)://``, or ``ssh://``.
             name: What to call it.
             source: Where it comes from, for reports.
             private: Whether the kit started it.
@@ -143,28 +148,35 @@ class Engine:
 
         Raises:
             EngineUnavailable: Nothing that speaks the Engine API answers there.
+            EngineAddressError: This is no address behind ssh.
             UsageError: Docker's configuration cannot be read.
         """
-        if url.startswith("ssh://") and importlib.util.find_spec("paramiko") is None:
-            raise errors.EngineUnavailable(
-                f"{url} is reached by a package that is not there (paramiko)",
-                remedy="pip install paramiko",
-            )
-        try:
-            client = docker.APIClient(
-                base_url=url, version="auto", timeout=_TIMEOUT, tls=tls or False
-            )
-            version, info = client.version(), client.info()
-        except _FAILED as error:
-            raise errors.EngineUnavailable(
-                f"no container engine answers at {url} ({_innermost(error)})",
-                remedy="start it, check the address, or leave --engine out for a private one",
-            ) from error
-        except (AttributeError, TypeError) as error:  # the client takes its form for granted
-            raise errors.UsageError(
-                f"Docker's configuration is none that its client can read ({error})",
-                remedy="mend config.json in ~/.docker or DOCKER_CONFIG",
-            ) from error
+        with contextlib.ExitStack() as undo:
+            tunnel = Tunnel(url) if url.startswith("ssh://") else None
+            if tunnel:
+                undo.callback(tunnel.close)
+            at = tunnel.url if tunnel else url
+            try:
+                client = undo.enter_context(
+                    contextlib.closing(
+                        docker.APIClient(at, version="auto", timeout=_TIMEOUT, tls=tls or False)
+                    )
+                )
+                version, info = client.version(), client.info()
+            except _FAILED as error:
+                said = (tunnel.said if tunnel else "") or _innermost(error)
+                raise errors.EngineUnavailable(
+                    f"no container engine answers at {url} ({said})",
+                    remedy="start it, check the address, or leave --engine out for a private one",
+                ) from error
+            except (AttributeError, TypeError) as error:  # the client takes its form for granted
+                raise errors.UsageError(
+                    f"Docker's configuration is none that its client can read ({error})",
+                    remedy="mend config.json in ~/.docker or DOCKER_CONFIG",
+                ) from error
+            transport = Transport(client, at, _TIMEOUT, _AT_ONCE_BY_SSH if tunnel else AT_ONCE)
+            undo.callback(transport.close)
+            opened = undo.pop_all()
         component = (version.get("Components") or [{}])[0]
         podman = "podman" in component.get("Name", "").lower()
         details = component.get("Details", {})
@@ -183,13 +195,13 @@ class Engine:
             source=source,
             private=private,
             _client=client,
-            _transport=Transport(client, url, _TIMEOUT),
+            _transport=transport,
+            _opened=opened,
         )
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
-        self._transport.close()
+        self._opened.close()
 
     def ask(self, name: str, *, api_version: str = "") -> Answer:
         """Ask for an image by its raw name, as `ask_all` does for many."""

@@ -48,9 +48,13 @@ class Transport:
         client: The Engine API's client, connected: it knows the certificates and the proxies.
         url: The engine's address.
         seconds: How long to wait for an answer.
+        most: How many requests may run at a time.
     """
 
-    def __init__(self, client: docker.APIClient, url: str, seconds: float) -> None:
+    def __init__(
+        self, client: docker.APIClient, url: str, seconds: float, most: int = AT_ONCE
+    ) -> None:
+        self._most = most
         scheme, _, path = str(utils.parse_host(url)).partition("://")
         self._options: dict[int, Any] = {
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
@@ -93,7 +97,7 @@ class Transport:
         Args:
             method: The method of all of them.
             paths: The paths.
-            at_once: How many at a time; 1 is one after the other.
+            at_once: How many at a time, if so many may; 1 is one after the other.
 
         Returns:
             For each path the response, or why there was none.
@@ -104,7 +108,7 @@ class Transport:
         answers: dict[int, Response | NoAnswer] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < at_once:
+                while waiting and len(running) < min(at_once, self._most):
                     place, path = waiting.pop()
                     body = io.BytesIO()
                     curl = idle.pop() if idle else self._connection()

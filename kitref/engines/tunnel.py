@@ -25,6 +25,7 @@ _URL = re.compile(
     r"ssh://(?:(?P<user>[^:/?#]*)@)?(?:\[(?P<ip>[^][]+)]|(?P<host>[^][:/?#@]+))"
     r"(?::(?P<port>[0-9]*))?(?P<path>/[^?#]*)?"
 )
+_CONNECT_SECONDS = 20  # less than a client waits, so that what ssh says of it is there by then
 _END_SECONDS = 3  # what the docker command gives ssh to end
 
 
@@ -48,7 +49,15 @@ def command(url: str) -> list[str]:
     there = [f"--host=unix://{path}"] if path.strip("/") else []
     return [
         *("ssh", *(("-l", user) if user else ()), *(("-p", port) if port else ())),
-        *("-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-T", "--", ip or host),
+        *(
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            f"ConnectTimeout={_CONNECT_SECONDS}",
+            "-T",
+            "--",
+            ip or host,
+        ),
         shlex.join(["docker", *there, "system", "dial-stdio"]),  # a shell reads it there
     ]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import json
+import os
 import socket
 import socketserver
 import ssl
@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from kitref import errors
-from kitref.engines import Engine, attach, opened
+from kitref.engines import Engine, attach, opened, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,10 +71,15 @@ def test_tls_without_certificates(nothing: Path, monkeypatch: pytest.MonkeyPatch
         attach.find()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("paramiko") is not None, reason="it is there")
-def test_ssh_says_what_it_needs() -> None:
-    with pytest.raises(errors.EngineUnavailable, match="pip install paramiko"):
-        attach.connect("ssh://nobody@127.0.0.1")
+def test_ssh_says_why_it_does_not_get_there(nothing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "me@host: Permission denied (publickey)."
+    (nothing / "ssh").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
+    (nothing / "ssh").chmod(0o700)
+    monkeypatch.setenv("PATH", str(nothing), prepend=os.pathsep)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(nothing / "cache"))
+    with pytest.raises(errors.EngineUnavailable, match=r"Permission denied \(publickey\)"):
+        attach.connect("ssh://me@host")
+    assert list(places.leases()) == []
 
 
 def test_a_notebook_by_hand_takes_away_what_a_killed_one_left(docker: Engine) -> None:

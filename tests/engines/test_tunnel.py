@@ -19,12 +19,12 @@ import docker as docker_py
 import pytest
 
 from kitref import errors
-from kitref.engines import Engine, places, sweep, tunnel
+from kitref.engines import Engine, opened, places, staying, sweep, tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OPTIONS = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-T", "--"]
+OPTIONS = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-T", "--"]
 DIAL = "docker system dial-stdio"
 
 BRIDGE = """
@@ -296,6 +296,27 @@ def test_a_live_engine(here: Path, docker: Engine) -> None:
         contextlib.closing(docker_py.APIClient(base_url=live.url, version="auto")) as client,
     ):
         assert client.version()["Version"] == docker.version
+
+
+@pytest.mark.live
+def test_an_engine_behind_ssh_answers_as_it_does_here(here: Path, docker: Engine) -> None:
+    record = here / "record"
+    engine = docker.url.removeprefix("unix://")
+    _program(here / "bin/ssh", RECORD + BRIDGE, record=str(record), engine=engine)
+    before, children = docker.names(), _children()
+    names = [f"absent.example/n{number}" for number in range(20)]
+    with opened("ssh://me@host") as far, staying(far) as guest:
+        assert (far.version, far.store, far.url) == (docker.version, "containerd", "ssh://me@host")
+        image_id = guest.image(tagged_as="bastion.io/foo:local")
+        own = guest.own("bastion.io/foo:local")
+        assert [lease["url"] for _, lease in places.leases() if "url" in lease] == [far.url]
+        here_too, there = (each.ask_all([own, *names]) for each in (docker, far))
+        assert there == here_too
+        assert (there[0].image_id, there[1].outcome) == (image_id, "absent")
+    assert docker.names() == before
+    assert _children() == children
+    # Each is a login: connections are kept, and few.
+    assert len(record.read_text().splitlines()) < len(names)
 
 
 @pytest.fixture
