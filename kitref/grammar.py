@@ -72,6 +72,9 @@ def _patterns() -> dict[str, str]:
 PATTERNS: Final[Mapping[str, str]] = MappingProxyType(_patterns())
 """Every pattern by name; each is meant to match a whole text."""
 
-NAME: Final = re.compile(PATTERNS["name"])
-"""A reference as a user types it, with the groups own (empty; there where the name has a domain of
-its own), domain, path, tag and digest."""
+match_name: Final = re.compile(PATTERNS["name"]).fullmatch
+"""Match a reference as a user types it, with the groups own (empty; there where the name has a
+domain of its own), domain, path, tag and digest.
+
+A method bound once: to look it up on the pattern each time is a tenth of the time of a name.
+"""

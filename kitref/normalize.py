@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kitref.errors import InvalidReference
-from kitref.grammar import NAME, PATH_LIMIT
+from kitref.grammar import PATH_LIMIT, match_name
 from kitref.reference import find_fault, parse
 
 _ALWAYS_FITS: Final = PATH_LIMIT - len("library/")
@@ -28,7 +28,7 @@ def expand(text: str, with_tag: bool = False) -> str:
     Raises:
         InvalidReference: The text is no valid reference.
     """
-    match = NAME.fullmatch(text)
+    match = match_name(text)
     if match is None:
         raise InvalidReference(text, find_fault)
     if len(text) > _ALWAYS_FITS:

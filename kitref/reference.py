@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from kitref.errors import Fault, InvalidReference, printable
-from kitref.grammar import DIGEST_DIGITS, NAME, PATH_LIMIT, PATTERNS, TAG_LIMIT
+from kitref.grammar import DIGEST_DIGITS, PATH_LIMIT, PATTERNS, TAG_LIMIT, match_name
 
 DOCKER_HUB: Final = "docker.io"
 _DOCKER_INDEX: Final = "index.docker.io"  # what Docker Hub was called once
@@ -73,7 +73,7 @@ def parse(text: str) -> Reference:
     Raises:
         InvalidReference: The text is no valid reference.
     """
-    match = NAME.fullmatch(text)
+    match = match_name(text)
     if match is None:
         raise InvalidReference(text, find_fault)
     own, domain, path, tag, digest = match.groups()
