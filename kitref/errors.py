@@ -4,8 +4,6 @@ Each says what was wrong, where, and what to do about it. Rooms below raise them
 the command line turns them into an exit code.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ The answers are those of the Go package distribution/reference (`ParseNormalized
 calls), which is what Docker uses, for every text, including which texts are refused.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Final, NamedTuple
 
@@ -19,6 +17,8 @@ _OFFICIAL: Final = "library/"
 
 # A NamedTuple, as all records of the rooms that `import kitref` loads: the module dataclasses
 # takes longer to import than all of them together, and a frozen one four times as long to make.
+# These rooms have no `from __future__ import annotations`: with it typing compiles the type of
+# each field, and the first thing compiled costs Python as much as a room.
 class Reference(NamedTuple):
     """A name of an image, taken apart.
 

@@ -5,18 +5,14 @@ Their source is `src/cmd/linuxkit/util/reference.go` of linuxkit/linuxkit (the f
 `src/cmd/linuxkit/moby/config.go`). Which release has which rule is in `data/`.
 """
 
-from __future__ import annotations
-
 import functools
 import re
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
 
 from kitref import normalize
 from kitref.errors import UnknownRule, UsageError
 from kitref.reference import is_domain
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Tool = Literal["linuxkit", "nitro-cli"]
 """A program that ships LinuxKit's rules: LinuxKit itself, or the AWS Nitro Enclaves CLI."""
@@ -284,7 +280,7 @@ def rule(name: str) -> Rule:
     for each in RULES:
         if each.name == name or _is_commit(name, each.commit):
             return each
-    if release := _RELEASE_NAME.fullmatch(name):
+    if release := re.fullmatch(_RELEASE_NAME, name):
         return rule(_release(release["tool"] or "linuxkit", f"v{release['version']}").rule)
     raise UnknownRule(f"no rule is called {_shown(name)}", remedy=_suggestion(name))
 
@@ -295,7 +291,7 @@ def releases() -> tuple[Release, ...]:
     return (*_read("linuxkit"), *_read("nitro-cli"))
 
 
-_RELEASE_NAME: Final = re.compile(r"(?:(?P<tool>linuxkit|nitro-cli)@)?v?(?P<version>[0-9.]{1,20})")
+_RELEASE_NAME: Final = r"(?:(?P<tool>linuxkit|nitro-cli)@)?v?(?P<version>[0-9.]{1,20})"
 _COMMIT_DIGITS: Final = 7
 
 

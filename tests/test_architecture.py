@@ -6,10 +6,12 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import ForwardRef
 
 import pytest
 
 import kitref
+from kitref import errors
 
 PACKAGE = Path(kitref.__file__).parent
 
@@ -105,6 +107,15 @@ def test_importing_kitref_loads_nothing_heavy() -> None:
     }
     # The last three are the dearest of the standard library that a room here might be tempted by.
     assert not loaded & (HEAVY | {"csv", "dataclasses", "inspect"})
+
+
+@pytest.mark.parametrize(
+    "record", [errors.Fault, kitref.Reference, kitref.Expansion, kitref.Release, kitref.Rule]
+)
+def test_importing_kitref_compiles_no_type_of_a_record(record: type) -> None:
+    types = record.__annotations__
+    assert types
+    assert not [field for field, of in types.items() if isinstance(of, ForwardRef)]
 
 
 ENGINE = {"click", "docker", "requests"}
