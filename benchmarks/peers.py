@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import timeit
+from typing import Any, Final
 
 ROUNDS = 5  # as in main.go
 REFERENCE = (  # the grammar as a user would write it for an engine without possessive repetition
@@ -20,6 +18,18 @@ REFERENCE = (  # the grammar as a user would write it for an engine without poss
     r"(?:@(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128}))?"
 )
 DOMAIN = r"^(?:localhost|[^/]*[.:A-Z][^/]*)/"
+CALLS: Final = {
+    "docker_image_py": (
+        "Reference.parse_normalized_named(name).string()",
+        "from docker_image.reference import Reference",
+    ),
+    "oras": ("Container(name).uri", "from oras.container import Container"),
+    "docker": (
+        "auth.resolve_repository_name(utils.parse_repository_tag(name)[0])",
+        "from docker import auth, utils",
+    ),
+}
+"""The peers that take one name: the call, and what has to be imported for it."""
 
 
 def expanded(source: str) -> str:
@@ -30,28 +40,6 @@ def expanded(source: str) -> str:
           ELSE 'docker.io/library/' || name END
         WHEN regexp_matches(name, '{DOMAIN}') THEN name
         ELSE 'docker.io/' || name END AS asked FROM {source}"""  # noqa: S608 - nothing of a user's
-
-
-def docker_image_py() -> Callable[[str], object]:
-    """Return the normalizer of docker-image-py."""
-    from docker_image import reference  # type: ignore[import-not-found]  # noqa: PLC0415
-
-    return lambda name: reference.Reference.parse_normalized_named(name).string()
-
-
-def oras() -> Callable[[str], object]:
-    """Return the parser of oras-py."""
-    from oras.container import Container  # type: ignore[import-not-found]  # noqa: PLC0415
-
-    return lambda name: Container(name).uri
-
-
-def docker() -> Callable[[str], object]:
-    """Return what docker-py does to a name."""
-    from docker.auth import resolve_repository_name  # noqa: PLC0415
-    from docker.utils import parse_repository_tag  # noqa: PLC0415
-
-    return lambda name: resolve_repository_name(parse_repository_tag(name)[0])
 
 
 def duckdb(names: Any) -> Any:  # noqa: ANN401 - Arrow
@@ -85,17 +73,21 @@ def polars(names: Any) -> Any:  # noqa: ANN401
     return pl.from_arrow(names).lazy().select(asked.alias("asked")).collect(engine="streaming")
 
 
-def one_by_one(answer: Callable[[str], object], names: list[str]) -> float:
-    """Return the mean time of a name in nanoseconds, refusals too, the best of some rounds."""
-    rounds = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        for name in names:
-            try:  # noqa: SIM105 - what takes longer would be measured with it
-                answer(name)
-            except Exception:  # noqa: BLE001, S110 - of whatever kind the peer's are
-                pass
-        rounds.append(time.perf_counter() - start)
+def one_by_one(names: list[str], call: str, setup: str) -> float:
+    """Measure a call for each of some names in a loop, as main.go does.
+
+    Args:
+        names: The names.
+        call: What is done with `name`, as a user writes it; a function around it would be measured
+            with it, most of all where it raises.
+        setup: What comes before the loop, and is not measured.
+
+    Returns:
+        The mean time of a name in nanoseconds, refusals too, the best of some rounds.
+    """
+    loop = f"for name in names:\n  try: {call}\n  except Exception: pass"
+    setup = f"import gc; gc.enable()\n{setup}"  # timeit takes it away; Go has its own running
+    rounds = timeit.repeat(loop, setup, number=1, repeat=ROUNDS, globals={"names": names})
     return min(rounds) / len(names) * 1e9
 
 
@@ -121,8 +113,7 @@ def main(peer: str) -> None:
         answer(names)
         took = (time.perf_counter() - start) / len(names) * 1e9
     else:
-        answer = globals()[peer]()
-        took = one_by_one(answer, sys.stdin.read().split("\n"))
+        took = one_by_one(sys.stdin.read().split("\n"), *CALLS[peer])
     sys.stdout.write(f"{took}\n")
 
 
