@@ -25,16 +25,18 @@ NOTES: Final = {
     "": "Nothing is known that keeps this from its goal: a miss that comes and goes is a busy"
     " machine, and one that stays where only this part is run is a change for the worse.",
     "kitref expand": "click is nine tenths of it. Tried: a module for each family of commands,"
-    " imported when one runs, and in it nothing imported that only some options need.",
+    " imported when one runs, and in it nothing imported that only some options need. A miss that"
+    " comes and goes is a busy machine.",
     "import kitref": "Three quarters of it are Python's `re` and `typing`. Tried: no dataclasses,"
-    " no record whose types have to be compiled, nothing imported that only a wrong name needs.",
+    " no record whose types have to be compiled, nothing imported that only a wrong name needs. A"
+    " miss that comes and goes is a busy machine: no ratio, this grows with whatever else runs.",
     "one name": "A half of it is the match, most of the rest Python's calls. Tried: one pattern"
     " that never steps back, its method looked up once, the path counted only where it may be too"
     " long. A miss that comes and goes is a busy machine.",
     "one name, invalid: upper case": "Go refuses such a name before it parses it, in less time than"
     " Python takes to raise and catch an exception, whatever it does besides: the last row does"
     " nothing else. Tried: a class whose `__init__` is written in C, the fault worked out only when"
-    " it is read, one pattern instead of two with a split before them.",
+    " it is read, one pattern instead of two with a split before them, its method looked up once.",
     "one name, invalid: image ID": "The same: a half of it is the exception, the rest the match.",
     "look-ups": "An engine with a graph store answers in less time than most clients need to ask it"
     " and to read the answer. Tried: the Engine API's own client (which opens a connection a name),"
