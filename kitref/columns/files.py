@@ -1,8 +1,8 @@
-"""Files of names, of any size: read in batches, expanded, and written part by part.
+"""Files of names, of any size: read in parts, expanded, and written, all three at the same time.
 
-A file is written in parts, next to where it is to be, and each part appears as a whole with what
-was counted in it, or not at all. So a run that was killed goes on behind the last whole part. The
-file itself appears as a whole, too, when all parts are there.
+A file grows next to where it is to be, and behind each part is a note of what was counted in it and
+where it ends. So a run that was killed goes on behind the last part that has one. The file itself
+appears as a whole, when all parts are in it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import contextlib
 import csv
 import fcntl
 import functools
+import gzip
 import io
 import json
 import lzma
 import os
 import shutil
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,16 +33,25 @@ from kitref.columns import arrays
 from kitref.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
+
+    from _typeshed import ReadableBuffer
+
+_T = TypeVar("_T")
 
 ASKED: Final = "asked"
 """The column that is added."""
 
 _COLUMNS: Final = ("name", "image", "reference")  # as `kitref compare` looks for it
-_PART: Final = 1 << 20  # rows of a part
+_PART: Final = 1 << 18  # rows of a part
+_PART_BYTES: Final = 1 << 27  # in memory, from which a part is one with fewer rows, too
+_BATCH: Final = 1 << 16  # rows that are read at a time
 _BLOCK: Final = 1 << 24  # bytes that are read at a time
+_GZIP: Final = 6  # gzip's own level; Arrow's takes twice as long for 2 % fewer bytes
 _COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4", ".xz": "xz"}
 _LOCK: Final = "lock"
+_GROWING: Final = "whole"
+_FORMAT: Final = 2  # of the notes on parts
 _REMEDY: Final = "take .parquet, .csv or .txt, the last two also with .gz, .zst, .bz2, .lz4 or .xz"
 
 
@@ -96,8 +107,8 @@ def expand(
         made: The file to write, of the same format; compressed as its suffix says.
         task: What to do.
         progress: Called after each part with what was counted and the share that is done, 0 to 1.
-        parts: The folder of the parts, which goes when all are whole; `.OUT.parts` beside the file
-            to write where there is none.
+        parts: The folder where the file grows, which goes when it is whole; `.OUT.parts` beside the
+            file to write where there is none.
 
     Returns:
         What was counted in the whole file.
@@ -116,28 +127,38 @@ def expand(
         raise UsageError(f"{made} is the file that is read", remedy="write another one")
     if made.is_dir():
         raise UsageError(f"{made} is a folder", remedy="give two files, or two folders")
-    of = [__version__, f"{given.resolve()}", *asdict(task).values(), stat.st_size, stat.st_mtime_ns]
+    of = [_FORMAT, __version__, f"{given.resolve()}", *asdict(task).values()]
+    of += [stat.st_size, stat.st_mtime_ns]
     parts = parts or made.with_name(f".{made.name}.parts")
     with alone(parts, f"{made}"):
         with writable(f"{made}"):
-            whole = _resume(parts, of)
-        counts = functools.reduce(Counts.plus, whole, Counts())
-        remaining = _parts(given, form, counts.rows)
-        for number, (names, share) in enumerate(remaining, start=len(whole)):
-            try:
-                table, counted = _expanded(names, rule, task)
-            except UsageError as error:
-                raise UsageError(f"{given}: {error.what}", remedy=error.remedy) from error
-            part = parts / f"{number:06}"
-            with writable(f"{made}"):
-                _write(table, part, form, _packing(made), header=number == 0)
-                with _written(part.with_suffix(".json")) as file:
-                    file.write(json.dumps(counted).encode())
-            counts = counts.plus(counted)
-            progress(counts, share)
+            made.parent.mkdir(parents=True, exist_ok=True)
+            notes = _resume(parts, of)
+        counts = functools.reduce(Counts.plus, (counted for counted, _ in notes), Counts())
+        read = _ahead(_parts(given, form, counts.rows))
+        with contextlib.closing(_ahead(_expand_each(read, given, rule, task))) as expanded:
+            for table, counted, share in expanded:
+                with writable(f"{made}"):
+                    end = _append(table, parts / _GROWING, form, _packing(made))
+                    with _written(parts / f"{len(notes):06}.json") as file:
+                        file.write(json.dumps([*counted, end]).encode())
+                notes.append((counted, end))
+                counts = counts.plus(counted)
+                progress(counts, share)
         with writable(f"{made}"):
-            _join(parts, made, form)
+            if form == "parquet":
+                _index(parts / _GROWING, [end for _, end in notes])
+            (parts / _GROWING).replace(made)
     return counts
+
+
+def _ahead(items: Generator[_T]) -> Generator[_T]:
+    """Yield what an iterator does, which has a thread to make the next one in the meantime."""
+    with contextlib.closing(items), ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 # Reading.
@@ -173,18 +194,20 @@ def _readable(path: Path) -> Iterator[None]:
         raise UsageError(what, remedy="write the file anew") from error
 
 
-def _parts(path: Path, form: str, skipped: int) -> Iterator[tuple[pa.Table, float]]:
+def _parts(path: Path, form: str, skipped: int) -> Generator[tuple[pa.Table, float]]:
     """Yield the rows behind the first `skipped` in parts, each with the share read so far."""
     read = {"parquet": _read_parquet, "csv": _read_csv, "text": _read_text}[form]
     waiting: list[pa.Table] = []
+    rows = size = 0
     share = 0.0
     with _readable(path):
         for table, share in read(path, skipped):
             waiting.append(table)
-            if sum(map(len, waiting)) >= _PART:
+            rows, size = rows + len(table), size + table.nbytes
+            if rows >= _PART or size >= _PART_BYTES:
                 yield pa.concat_tables(waiting), share
-                waiting = []
-    if any(map(len, waiting)) or not share:  # a file without a row has a part, too
+                waiting, rows, size = [], 0, 0
+    if rows or not share:  # a file without a row has a part, too
         yield pa.concat_tables(waiting), 1
 
 
@@ -195,7 +218,7 @@ def _read_parquet(path: Path, skipped: int) -> Iterator[tuple[pa.Table, float]]:
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         if done + rows > skipped:
-            for batch in file.iter_batches(_PART, row_groups=[group]):
+            for batch in file.iter_batches(_BATCH, row_groups=[group]):
                 left = batch[max(0, skipped - done) :]
                 done += len(batch)
                 yield pa.Table.from_batches([left]), done / all_rows
@@ -262,6 +285,17 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], float]]]:
 
 
 # Expanding.
+
+
+def _expand_each(
+    parts: Iterator[tuple[pa.Table, float]], given: Path, rule: rules.Rule, task: Task
+) -> Generator[tuple[pa.Table, Counts, float]]:
+    for names, share in parts:
+        try:
+            expanded = _expanded(names, rule, task)
+        except UsageError as error:
+            raise UsageError(f"{given}: {error.what}", remedy=error.remedy) from error
+        yield *expanded, share
 
 
 def _expanded(table: pa.Table, rule: rules.Rule, task: Task) -> tuple[pa.Table, Counts]:
@@ -354,40 +388,91 @@ def _locked(stack: contextlib.ExitStack, lock: Path, made: str) -> bool:
     return False
 
 
-def _resume(parts: Path, of: list[object]) -> list[Counts]:
-    """Return the counts of the whole parts, of this very task; take away all others."""
-    note = parts / "task"
-    whole: dict[Path, Counts] = {}
+def _resume(parts: Path, of: list[object]) -> list[tuple[Counts, int]]:
+    """Return the notes on the whole parts, of this very task; take away all that is not one."""
+    task, growing = parts / "task", parts / _GROWING
+    notes: list[tuple[Counts, int]] = []
     with contextlib.suppress(OSError, ValueError):  # there are no more
-        while json.loads(note.read_text("utf-8")) == of:
-            part = parts / f"{len(whole):06}"
-            counted = Counts(*json.loads(part.with_suffix(".json").read_text("utf-8")))
-            part.stat()
-            whole[part] = counted
-    kept = {parts / _LOCK, *whole, *(part.with_suffix(".json") for part in whole)}
+        while json.loads(task.read_text("utf-8")) == of:
+            *counted, end = json.loads((parts / f"{len(notes):06}.json").read_text("utf-8"))
+            if growing.stat().st_size < end:
+                break
+            notes.append((Counts(*counted), end))
+    kept = {parts / _LOCK, growing, *(parts / f"{number:06}.json" for number in range(len(notes)))}
     for left in set(parts.iterdir()) - kept:
         left.unlink()
-    with _written(note) as file:
+    growing.touch()
+    os.truncate(growing, notes[-1][1] if notes else 0)
+    with _written(task) as file:
         file.write(json.dumps(of).encode())
-    return [*whole.values()]
+    return notes
 
 
-def _write(table: pa.Table, part: Path, form: str, how: str | None, *, header: bool) -> None:
-    """Write a part, so that it appears as a whole."""
-    with _written(part) as file:
-        if form == "parquet":
-            pa.parquet.write_table(table, file, compression="zstd")
-            return
+def _append(table: pa.Table, growing: Path, form: str, how: str | None) -> int:
+    """Write a part behind the others, as compressed ones may be, too; return where it ends."""
+    with growing.open("ab") as file:
+        start = file.tell()
         packed: Any = contextlib.nullcontext(file)
-        if how == "xz":
+        if how == "gzip":
+            packed = gzip.GzipFile("", "wb", _GZIP, file, mtime=0)
+        elif how == "xz":
             packed = lzma.LZMAFile(file, "wb")  # noqa: SIM115 - closed below
         elif how:
             packed = pa.CompressedOutputStream(file, how)
         with packed as sink:
-            if form == "csv":
-                pa.csv.write_csv(table, sink, pa.csv.WriteOptions(include_header=header))
+            if form == "parquet":
+                _write_parquet(table, file)
+            elif form == "csv":
+                pa.csv.write_csv(table, sink, pa.csv.WriteOptions(include_header=not start))
             else:
                 sink.write(_text(table[ASKED]))
+    return growing.stat().st_size
+
+
+class _Behind(io.RawIOBase):
+    """A file to write, of which another has the beginning already, and this adds what follows."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._known = file.tell()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        left = memoryview(data)[self._known :]
+        size = memoryview(data).nbytes
+        self._known -= size - left.nbytes
+        self._file.write(left)
+        return size
+
+
+def _write_parquet(table: pa.Table, file: IO[bytes]) -> None:
+    """Write a whole Parquet file behind others, but with places in it that count from their start.
+
+    So no byte of a part is written a second time: all that is left for the end is an index of all.
+    """
+    start, nothing = file.tell(), memoryview(bytes(_BLOCK))
+    with (
+        pa.PythonFile(_Behind(file), "w") as sink,
+        pa.parquet.ParquetWriter(sink, table.schema, compression="zstd") as out,
+    ):
+        # A writer takes for a place how many bytes there are before it.
+        while (ahead := start - sink.tell()) > 0:
+            sink.write(nothing[:ahead])
+        out.write_table(table)
+
+
+def _index(growing: Path, ends: list[int]) -> None:
+    """Write at the end of some Parquet files, one behind the other, what makes one of them all."""
+    if len(ends) == 1:
+        return
+    content = pa.memory_map(f"{growing}").read_buffer()
+    first, *others = (pa.parquet.read_metadata(pa.BufferReader(content[:end])) for end in ends)
+    for other in others:
+        first.append_row_groups(other)
+    with growing.open("ab") as file:
+        first.write_metadata_file(file)
 
 
 def _text(asked: pa.ChunkedArray) -> pa.Buffer:
@@ -396,25 +481,6 @@ def _text(asked: pa.ChunkedArray) -> pa.Buffer:
     lines = pc.fill_null(asked, nothing).combine_chunks()
     ended = pc.binary_join_element_wise(lines, nothing, end)
     return ended.buffers()[2][: pc.sum(pc.binary_length(ended)).as_py() or 0]
-
-
-def _join(parts: Path, made: Path, form: str) -> None:
-    """Make the file of its parts: compressed ones, too, are one behind the other."""
-    paths = sorted(path for path in parts.iterdir() if path.name.isdigit())
-    if len(paths) == 1:
-        paths[0].replace(made)
-        return
-    with _written(parts / "whole") as file:
-        if form == "parquet":
-            schema = pa.parquet.read_schema(paths[0])
-            with pa.parquet.ParquetWriter(file, schema, compression="zstd") as out:
-                for path in paths:
-                    out.write_table(pa.parquet.read_table(path))
-        else:
-            for path in paths:
-                with path.open("rb") as part:
-                    shutil.copyfileobj(part, file, _BLOCK)
-    (parts / "whole").replace(made)
 
 
 @contextlib.contextmanager

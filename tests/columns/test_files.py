@@ -80,6 +80,8 @@ def test_parquet(tmp_path: Path, part: int, encoded: bool, monkeypatch: pytest.M
     pq.write_table(table, given, row_group_size=3)
     assert files.expand(given, made, Task()) == COUNTS
     read = pq.read_table(made)
+    groups = [pq.ParquetFile(made).read_row_group(at) for at in range(2 if part == 2 else 1)]
+    assert pa.concat_tables(groups).equals(read)
     assert read.column_names == ["n", "image", "asked"]
     assert read["n"].to_pylist() == list(range(5))
     assert (read["image"].to_pylist(), read["asked"].to_pylist()) == (NAMES, ASKED)
@@ -125,6 +127,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, suffix: str) -> None:
     assert not made.exists()
     whole = {path: path.stat().st_mtime_ns for path in parts.glob("*.json")}
     (parts / "000099.half").write_text("what it was at")
+    with (parts / "whole").open("ab") as file:
+        file.write(b"what it was at")
     seen: list[Counts] = []
     kept: dict[Path, int] = {}
 
@@ -161,18 +165,65 @@ def read_asked(path: Path) -> list[str | None]:
     return [line or None for line in text.split("\n")[:-1]]
 
 
-def test_parts_of_another_task_are_not_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({}, id="this"),
+        pytest.param({0: 1}, id="older-format"),
+        pytest.param({1: "0.0.1"}, id="older-version"),
+        pytest.param({2: "elsewhere.txt"}, id="another-file"),
+        pytest.param({3: "none"}, id="another-rule"),
+        pytest.param({4: True}, id="with-tag"),
+        pytest.param({6: 99}, id="another-size"),
+        pytest.param({7: 99}, id="another-time"),
+    ],
+)
+def test_only_parts_of_this_very_task_are_taken(tmp_path: Path, changed: dict[int, object]) -> None:
     given, made = tmp_path / "names.txt", tmp_path / "made.txt"
-    given.write_text("alpine\n")
+    given.write_text("alpine\nb\n")
     parts = tmp_path / ".made.txt.parts"
     parts.mkdir()
     size, time_of = given.stat().st_size, given.stat().st_mtime_ns
-    of = [kitref.__version__, f"{given}", "none", False, "", size, time_of]
+    of = [2, kitref.__version__, f"{given}", "fixed", False, "", size, time_of]
+    of = [changed.get(at, each) for at, each in enumerate(of)]
     (parts / "task").write_text(json.dumps(of))
-    (parts / "000000").write_text("wrong\n")
-    (parts / "000000.json").write_text("[1, 1, 0, 0]")
-    files.expand(given, made, Task())
-    assert made.read_text() == "docker.io/library/alpine\n"
+    (parts / "whole").write_text("taken\nand cut")
+    (parts / "000000.json").write_text("[1, 1, 0, 0, 6]")
+    counts = files.expand(given, made, Task())
+    first = "docker.io/library/alpine" if changed else "taken"
+    assert made.read_text() == f"{first}\ndocker.io/library/b\n"
+    assert counts == Counts(rows=2, valid=2, changed=2 if changed else 1)
+
+
+def test_a_part_that_is_not_all_there_is_not_taken(tmp_path: Path) -> None:
+    given, made = tmp_path / "names.txt", tmp_path / "made.txt"
+    given.write_text("alpine\nb\n")
+
+    class KilledError(Exception):
+        """What ends the first run, and leaves its parts."""
+
+    def progress(_counts: Counts, _share: float) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        files.expand(given, made, Task(), progress)
+    (tmp_path / ".made.txt.parts" / "whole").write_text("docker")
+    assert files.expand(given, made, Task()) == Counts(rows=2, valid=2, changed=2)
+    assert made.read_text() == "docker.io/library/alpine\ndocker.io/library/b\n"
+
+
+def test_a_part_is_one_for_its_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_BATCH", 10)
+    monkeypatch.setattr(files, "_PART_BYTES", 1000)
+    table = pa.table({"name": ["alpine"] * 100, "more": ["x" * 100] * 100})
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows: list[int] = []
+    files.expand(
+        tmp_path / "a.parquet", tmp_path / "b.parquet", Task(),
+        lambda counts, _share: rows.append(counts.rows),
+    )  # fmt: skip
+    assert rows == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+    assert pq.read_table(tmp_path / "b.parquet").drop("asked").equals(table)
 
 
 @pytest.mark.parametrize(
