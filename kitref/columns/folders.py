@@ -8,13 +8,18 @@ was killed, or whose worker was, does no file again that is whole. When all are,
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import sys
 import tempfile
+import threading
 import uuid
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import fsspec
@@ -26,7 +31,7 @@ from kitref.columns.files import Counts, Task
 from kitref.errors import EngineUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     Progress = Callable[[Counts, float], None]
 
@@ -64,14 +69,14 @@ def expand(
     scheduler: str = "",
     progress: Progress = lambda _counts, _share: None,
 ) -> Counts:
-    """Expand the names in a file, or in all files of a folder.
+    """Expand the names in a file, or in all files of a folder and of the folders in it.
 
-    A file in a folder that cannot be done stops no other. Those whose names begin with a dot or an
-    underscore are left out: they are notes of who wrote the others.
+    A file in a folder that cannot be done stops no other. What begins with a dot or an underscore
+    is left out: these are notes of who wrote the others.
 
     Args:
         given: The file or the folder: a path, or a URL of a kind that fsspec knows.
-        made: What to write, the same; the files in a folder keep their names.
+        made: What to write, the same; the files in a folder keep their paths in it.
         task: What to do.
         scheduler: The address of a Dask scheduler whose workers see both; empty for this process.
         progress: Called with what was counted so far and the share that is done, 0 to 1.
@@ -80,16 +85,13 @@ def expand(
         What was counted in all files.
 
     Raises:
-        UsageError: A file cannot be read or written, or a package is missing.
+        UsageError: A file cannot be read or written, there is none, or a package is missing.
         EngineUnavailable: The scheduler does not answer, has no workers, or they died again and
             again.
     """
     rules.rule(task.rule).expand("alpine", task.with_tag)  # what cannot be asked for is said first
     source, start = _system(given)
     target, end = _system(made)
-    if f"{_place(target, end)}/".startswith(f"{_place(source, start)}/"):
-        what = f"{made} is {given}, or lies in it"
-        raise UsageError(what, remedy="write elsewhere")
     with _readable(given):
         names = _names(source, start) if source.isdir(start) else None
     if names is not None:
@@ -97,29 +99,44 @@ def expand(
     else:
         head, _, tail = end.rpartition("/")
         pairs, marks = [(start, end)], f"{head}/.{tail}{_MARKS}" if scheduler else ""
+    read = f"{_place(source, start)}/"
+    if any(f"{_place(target, each)}/".startswith(read) for each in (end, *(to for _, to in pairs))):
+        what = f"{made} is {given}, or lies in it"
+        raise UsageError(what, remedy="write elsewhere")
     jobs = [
         Job(
             # Whole, as a worker's current folder is another.
             given=source.unstrip_protocol(each),
             made=target.unstrip_protocol(to),
-            mark=f"{target.unstrip_protocol(marks)}/{Path(to).name}.json" if marks else "",
+            mark=f"{target.unstrip_protocol(marks)}/{_digest(to)}.json" if marks else "",
             apart=target.unstrip_protocol(marks) if scheduler and _is_local(target) else "",
         )
         for each, to in pairs
     ]
     counts = Counts()
-    failed: list[UsageError] = []
-    with _marked(target, marks, made) if marks else contextlib.nullcontext():
-        for outcome, share in (
-            _there(jobs, task, scheduler) if scheduler else _here(jobs, task, progress)
-        ):
+    ended = 0
+    under_way: dict[Job, tuple[Counts, float]] = {}
+    failed: dict[Job, UsageError] = {}
+    with (
+        _marked(target, marks, made) if marks else contextlib.nullcontext(),
+        contextlib.closing(
+            _there(jobs, task, scheduler) if scheduler else _here(jobs, task)
+        ) as outcomes,
+    ):
+        for job, outcome, share in outcomes:
             if isinstance(outcome, UsageError):
-                failed.append(outcome)
+                failed[job] = outcome
+            elif share < 1:
+                under_way[job] = outcome, share
             else:
                 counts = counts.plus(outcome)
-            progress(counts, share)
+            if share == 1:
+                under_way.pop(job, None)
+                ended += 1
+            rows, shares = zip((counts, ended), *under_way.values(), strict=True)
+            progress(functools.reduce(Counts.plus, rows), sum(shares) / len(jobs))
         if failed:
-            raise _all(failed, len(jobs))
+            raise _all([failed[job] for job in jobs if job in failed], len(jobs))
     return counts
 
 
@@ -164,6 +181,7 @@ def work(job: Job, task: Task, progress: Progress = lambda _counts, _share: None
                 what = error.what.replace(f"{here}", job.given).replace(f"{there}", job.made)
                 raise UsageError(what, remedy=error.remedy) from error
             with files.writable(job.made):
+                target.makedirs(end.rpartition("/")[0], exist_ok=True)
                 target.put_file(f"{there}", end)
     if note:
         with files.writable(job.mark):
@@ -172,23 +190,43 @@ def work(job: Job, task: Task, progress: Progress = lambda _counts, _share: None
 
 
 def _names(source: Any, folder: str) -> list[str]:  # noqa: ANN401 - fsspec has no types
-    """Return the names of the files in a folder.
+    """Return the paths of the files in a folder, from it on.
 
     Raises:
-        UsageError: There is a folder in it, or a file of no known format.
+        UsageError: There is none, or one of no known format.
     """
-    names = []
-    for entry in source.ls(folder, detail=True):
-        path = Path(entry["name"])
-        if path == Path(folder) or path.name.startswith((".", "_")):
-            continue  # some stores list the folder itself
-        if entry["type"] == "directory":
-            raise UsageError(
-                f"{path}: folders in a folder are not read", remedy="name it by itself"
-            )
-        files.kind(path)
-        names.append(path.name)
+    found = _walk(Path(folder)) if _is_local(source) else source.find(folder)
+    paths = [path.removeprefix(folder).lstrip("/") for path in found]
+    names = [path for path in paths if not any(map(_is_note, path.split("/")))]
+    if not names:
+        raise UsageError(f"{folder}: there is no file in it", remedy="give a folder with some")
+    for name in names:
+        files.kind(Path(folder, name))
     return sorted(names)
+
+
+def _walk(top: Path) -> Iterator[str]:
+    """Yield the files in a folder and in those in it, of each once, wherever links lead."""
+    folders, seen = [top], {top.resolve()}
+    for folder in folders:  # which become more
+        with _readable(f"{folder}"):
+            entries = sorted(folder.iterdir(), key=Path.is_symlink)  # itself before a link to it
+        for entry in entries:
+            if not entry.is_dir():
+                yield f"{entry}"
+            elif not _is_note(entry.name) and (place := entry.resolve()) not in seen:
+                folders.append(entry)
+                seen.add(place)
+
+
+def _is_note(name: str) -> bool:
+    """Say whether a file is left out; some stores list folders, too, with no name behind them."""
+    return not name or name.startswith((".", "_"))
+
+
+def _digest(path: str) -> str:
+    """Return a name for what belongs to a file, another for each, however long its path is."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
 @contextlib.contextmanager
@@ -254,28 +292,44 @@ def _faults() -> tuple[type[Exception], ...]:
     return (OSError, *(getattr(module, name) for module, name in loaded))
 
 
-Outcomes: TypeAlias = "Iterator[tuple[Counts | UsageError, float]]"
-"""For each job what was counted or why it could not be done, and the share of jobs done so far."""
+Outcomes: TypeAlias = "Generator[tuple[Job, Counts | UsageError, float]]"
+"""What was counted in a job so far, or why it could not be done, and the share of it that is done;
+for each job 1 at last, and only then."""
 
 
-def _here(jobs: list[Job], task: Task, progress: Progress) -> Outcomes:
-    """Do one job after the other; report on the way, too."""
-    before = Counts()
-    for number, job in enumerate(jobs):
+def _here(jobs: list[Job], task: Task) -> Outcomes:
+    """Do the jobs, as many at a time as there are cores, and yield what comes, as it comes."""
+    news: SimpleQueue[tuple[Job, Counts | Future[Counts], float]] = SimpleQueue()
+    stopped = threading.Event()
 
-        def report(
-            counts: Counts, share: float, done: int = number, so_far: Counts = before
-        ) -> None:
-            progress(so_far.plus(counts), (done + share) / len(jobs))
+    def report(job: Job, counts: Counts, share: float) -> None:
+        if stopped.is_set():
+            raise CancelledError
+        if share < 1:
+            news.put((job, counts, share))
 
-        share = (number + 1) / len(jobs)
+    def end(job: Job, future: Future[Counts]) -> None:
+        news.put((job, future, 1))
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         try:
-            counted = work(job, task, report)
-        except UsageError as error:
-            yield error, share
-        else:
-            before = before.plus(counted)
-            yield counted, share
+            for job in jobs:
+                future = pool.submit(work, job, task, functools.partial(report, job))
+                future.add_done_callback(functools.partial(end, job))
+            left = len(jobs)
+            while left:
+                job, found, share = news.get()
+                if isinstance(found, Counts):
+                    yield job, found, share
+                    continue
+                left -= 1
+                try:
+                    yield job, found.result(), share
+                except UsageError as error:
+                    yield job, error, share
+        finally:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def _there(jobs: list[Job], task: Task, scheduler: str) -> Outcomes:
@@ -296,18 +350,17 @@ def _there(jobs: list[Job], task: Task, scheduler: str) -> Outcomes:
         what = f"no Dask scheduler answers at {scheduler}"
         raise EngineUnavailable(what, remedy="start one: dask scheduler") from error
     with client:
-        futures = client.map(work, jobs, task=task, pure=False, retries=0)
+        of = dict(zip(client.map(work, jobs, task=task, pure=False, retries=0), jobs, strict=True))
         try:
             client.wait_for_workers(1, timeout=_PATIENCE)  # after `map`: some come only for work
         except TimeoutError as error:
             what = f"the Dask scheduler at {scheduler} has no workers, for {_PATIENCE} s now"
             raise EngineUnavailable(what, remedy=f"start one: dask worker {scheduler}") from error
-        done = distributed.as_completed(futures, loop=client.loop)
-        for number, future in enumerate(done, start=1):
+        for future in distributed.as_completed(of, loop=client.loop):
             try:
-                yield Counts(*future.result()), number / len(jobs)
+                yield of[future], Counts(*future.result()), 1
             except UsageError as error:
-                yield error, number / len(jobs)
+                yield of[future], error, 1
             except distributed.KilledWorker as error:
                 what = f"workers died again and again ({error})"
                 raise EngineUnavailable(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import types
 from pathlib import Path
@@ -291,6 +292,7 @@ def test_an_unknown_kind_of_url(url: str, tmp_path: Path) -> None:
     [
         pytest.param("given", "or lies in it", id="in-is-out"),
         pytest.param("given/made", "or lies in it", id="out-in-in"),
+        pytest.param(".", "or lies in it", id="files-in-in"),
         pytest.param("link/made", "or lies in it", id="through-a-link"),
         pytest.param("file/made", "cannot be written", id="under-a-file"),
     ],
@@ -298,12 +300,13 @@ def test_an_unknown_kind_of_url(url: str, tmp_path: Path) -> None:
 def test_folders_that_are_not_written(tmp_path: Path, made: str, what: str) -> None:
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "a.txt").write_text("alpine\n")
+    (tmp_path / "given" / "given").mkdir()
+    (tmp_path / "given" / "given" / "b.txt").write_text("alpine\n")
     (tmp_path / "link").symlink_to(tmp_path / "given")
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=what):
         folders.expand(f"{tmp_path}/given", f"{tmp_path}/{made}", Task())
-    assert [path.name for path in (tmp_path / "given").iterdir()] == ["a.txt"]
-    assert (tmp_path / "given" / "a.txt").read_text() == "alpine\n"
+    assert content(tmp_path / "given") == {"a.txt": b"alpine\n", "given/b.txt": b"alpine\n"}
 
 
 def test_no_two_runs_are_at_one_folder(given: Path, tmp_path: Path) -> None:
@@ -322,10 +325,113 @@ def test_notes_of_who_wrote_the_files_are_left_out(given: Path, tmp_path: Path) 
     assert_all_is_there(tmp_path / "made")
 
 
-def test_a_folder_in_a_folder_is_not_read(given: Path, tmp_path: Path) -> None:
-    (given / "more").mkdir()
-    with pytest.raises(UsageError, match="given/more: folders in a folder are not read"):
-        folders.expand(f"{given}", f"{tmp_path}/made", Task())
+TREE = {
+    "year=2023/part-0.txt": "alpine",
+    "year=2024/part-0.txt": "redis",
+    "year=2024/month=1/part-0.txt": "nginx",
+    "part-0.txt": "x/y",
+}
+
+
+def grow(folder: Path) -> None:
+    """Write a tree with four files, each of one name, and notes."""
+    for path in (*TREE, "_temporary/0/part-0.txt", "year=2023/.part-0.crc", ".git/HEAD"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(TREE.get(path, "UP"))
+
+
+def assert_tree(made: dict[str, bytes]) -> None:
+    assert made == {
+        "year=2023/part-0.txt": b"docker.io/library/alpine\n",
+        "year=2024/part-0.txt": b"docker.io/library/redis\n",
+        "year=2024/month=1/part-0.txt": b"docker.io/library/nginx\n",
+        "part-0.txt": b"docker.io/x/y\n",
+    }
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {f"{path.relative_to(folder)}": path.read_bytes() for path in files}
+
+
+def test_folders_in_a_folder(tmp_path: Path) -> None:
+    grow(tmp_path / "given")
+    counts = folders.expand(f"{tmp_path}/given", f"{tmp_path}/made", Task())
+    assert counts == Counts(rows=4, valid=4, changed=4)
+    assert_tree(content(tmp_path / "made"))
+
+
+def test_folders_in_a_folder_by_a_cluster(
+    tmp_path: Path, cluster: distributed.LocalCluster
+) -> None:
+    grow(tmp_path / "given")
+    folders.expand(f"{tmp_path}/given", f"{tmp_path}/made", Task(), cluster.scheduler_address)
+    assert_tree(content(tmp_path / "made"))
+
+
+@pytest.mark.parametrize("target", ["bare:///bucket/made", "{0}/made"], ids=["there", "here"])
+def test_folders_in_an_object_store(tmp_path: Path, store: Bare, target: str) -> None:
+    grow(tmp_path)
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        store.pipe_file(f"/bucket/given/{path.relative_to(tmp_path)}", path.read_bytes())
+    folders.expand("bare:///bucket/given", target.format(tmp_path), Task())
+    prefix = "/bucket/made/"
+    there = {path.removeprefix(prefix): store.cat_file(path) for path in store.find(prefix)}
+    assert_tree(content(tmp_path / "made") or there)
+
+
+def test_files_of_one_name_have_marks_of_their_own(tmp_path: Path) -> None:
+    grow(tmp_path / "given")
+    (tmp_path / "given" / "zz.txt.gz").write_text("no gzip")
+    with pytest.raises(UsageError, match=r"1 of 5 files.*\n.*zz\.txt\.gz: cannot be read"):
+        folders.expand(f"{tmp_path}/given", f"{tmp_path}/made", Task())
+    before = {path: (tmp_path / "made" / path).stat().st_mtime_ns for path in TREE}
+    (tmp_path / "given" / "zz.txt.gz").unlink()
+    assert folders.expand(f"{tmp_path}/given", f"{tmp_path}/made", Task()).rows == 4
+    assert {path: (tmp_path / "made" / path).stat().st_mtime_ns for path in TREE} == before
+    assert_tree(content(tmp_path / "made"))
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    grow(given)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.txt").write_text("a.b/c")
+    (given / "to-elsewhere").symlink_to(tmp_path / "elsewhere")
+    (given / "latest").symlink_to(given / "year=2024")
+    (given / "year=2023" / "up").symlink_to(given)
+    (given / "year=2024" / "other").symlink_to(given / "year=2023")
+    (tmp_path / "elsewhere" / "self").symlink_to(tmp_path / "elsewhere")
+    assert folders.expand(f"{given}", f"{tmp_path}/made", Task()).rows == 5
+    made = content(tmp_path / "made")
+    assert made.pop("to-elsewhere/b.txt") == b"a.b/c\n"
+    assert_tree(made)
+
+
+@pytest.mark.parametrize("place", ["{0}/given", "bare:///given"], ids=["here", "there"])
+@pytest.mark.usefixtures("store")
+def test_a_tree_without_a_file_is_said(tmp_path: Path, place: str) -> None:
+    (tmp_path / "given" / "within").mkdir(parents=True)
+    (tmp_path / "given" / "_SUCCESS").touch()
+    Bare().pipe_file("/given/within/_SUCCESS", b"")
+    with pytest.raises(UsageError, match="given: there is no file in it"):
+        folders.expand(place.format(tmp_path), f"{tmp_path}/made", Task())
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_run_that_is_stopped_leaves_no_thread_at_work(given: Path, tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        """What stops the run."""
+
+    def progress(_counts: Counts, _share: float) -> None:
+        raise StoppedError
+
+    before = threading.active_count()
+    with pytest.raises(StoppedError):
+        folders.expand(f"{given}", f"{tmp_path}/made", Task(), progress=progress)
+    assert threading.active_count() == before
+    assert folders.expand(f"{given}", f"{tmp_path}/made", Task()) == ALL
+    assert_all_is_there(tmp_path / "made")
 
 
 def test_a_name_with_colons_is_that_of_a_file(tmp_path: Path) -> None:
