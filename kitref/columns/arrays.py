@@ -100,12 +100,16 @@ def reasons(names: pa.ChunkedArray, asked: pa.ChunkedArray) -> pa.ChunkedArray:
         As many texts; null where a name is valid, or null itself.
     """
     invalid = pc.and_(names.is_valid(), asked.is_null()).combine_chunks()
+    # Each text once: next to finding out why it is invalid, finding it again costs nothing.
+    texts = plain(names).filter(invalid).cast(pa.large_binary()).combine_chunks()
+    encoded = texts.dictionary_encode()
     found = [
         reference.find_fault(text.decode(errors="surrogateescape")).reason
-        for text in plain(names).filter(invalid).cast(pa.large_binary()).to_pylist()
+        for text in encoded.dictionary.to_pylist()
     ]
+    given = pa.array(found, pa.string()).take(encoded.indices)
     nothing = pa.nulls(len(names), pa.string())
-    return pa.chunked_array([pc.replace_with_mask(nothing, invalid, pa.array(found, pa.string()))])
+    return pa.chunked_array([pc.replace_with_mask(nothing, invalid, given)])
 
 
 def _distinct(names: pa.ChunkedArray) -> Iterator[tuple[pa.ChunkedArray, pa.ChunkedArray]]:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kitref
-from kitref import InvalidReference, Rule, corpus
+from kitref import InvalidReference, Rule, corpus, reference
 from kitref.columns import arrays, automaton, scan, verdicts
 from kitref.oracle import texts
 
@@ -244,6 +244,24 @@ def test_the_reason_stands_beside_an_invalid_name() -> None:
     assert arrays.reasons(given_names, asked).to_pylist() == [
         None, "upper case in the path", None, "white space", "double slash",
     ]  # fmt: skip
+
+
+def test_a_reason_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_for: list[str] = []
+    find_fault = reference.find_fault
+
+    def counted(text: str) -> Any:
+        looked_for.append(text)
+        return find_fault(text)
+
+    monkeypatch.setattr(reference, "find_fault", counted)
+    given_names = pa.chunked_array([["UP", "a b", "UP"], ["alpine", "UP"]])
+    asked = arrays.expand(given_names, kitref.rule("fixed"), with_tag=False)
+    upper = "upper case in the path"
+    assert arrays.reasons(given_names, asked).to_pylist() == [
+        upper, "white space", upper, None, upper,
+    ]  # fmt: skip
+    assert looked_for == ["UP", "a b"]
 
 
 def test_the_memory_that_it_takes_is_three_times_the_columns_at_most() -> None:
