@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import lookups, names, peers
@@ -49,6 +50,7 @@ PYTHON_PEERS: Final = {
 ROUNDS: Final = 25  # of a turn, each shorter than a busy machine lets a process run
 SINGLE_NAMES: Final = 1_000  # how often a single name is asked for in a round
 SAMPLE: Final = 300_000  # how many of a column's names the peers that go one by one are given
+REPEATED: Final = 1 << 21  # rows of a column with few distinct names
 FILES: Final = 8  # of a folder
 AT_ONCE: Final = (1, 4, 16, 32)  # look-ups at a time; the kit takes 16
 MATRIX: Final = 200  # names of a matrix; the look-ups are some ten times as many
@@ -169,6 +171,7 @@ class Bench:
         group = f"{count:,} distinct names: throughput, in that of {whose}"
         goals = {expand: ">= 30"} if self.go else {}
         self.figures.compare(group, "ns a name", base, subjects, goals, times_faster=True)
+        self._few_distinct(encoded.dictionary)
         self.figures.compare(
             "memory of a column's expansion, in that of the column",
             "bytes a name",
@@ -176,6 +179,39 @@ class Bench:
             {expand: lambda: _memory(file) / count},
             {expand: "<= 3"},
         )
+
+    def _few_distinct(self, given: pa.Array) -> None:
+        """Measure a plain column as it is, by its distinct values, and as the kit chooses."""
+        # So many rows at a time that the kit, too, takes them as they are.
+        firsts, rows = range(0, REPEATED, 1 << 18), 1 << 18
+
+        def by_values(work: Callable[[pa.Array], object], part: pa.Array) -> None:
+            encoded = part.dictionary_encode()
+            work(encoded.dictionary).take(encoded.indices)  # type: ignore[attr-defined]
+
+        def best(work: Callable[[], object]) -> float:
+            return min(_each(work, REPEATED) for _ in range(3))
+
+        digest = pc.binary_join_element_wise(given[:1000], f"sha256:{'0' * 64}", "@")
+        for kind, few in {"names": given[:1000], "names with a digest": digest}.items():
+            plain = few.take(pa.array([n * 7919 % 1000 for n in range(REPEATED)], pa.int32()))
+            parts = [plain[first : first + rows] for first in firsts]
+            for work in (columns.expand, columns.parse):
+                self.figures.compare(
+                    f"{work.__name__}, a plain column of 1000 distinct {kind}: throughput,"
+                    " in that of the same as it is",
+                    "ns a name",
+                    partial(best, lambda work=work, parts=parts: [work(part) for part in parts]),
+                    {
+                        "by its distinct values": partial(
+                            best,
+                            lambda work=work, parts=parts: [by_values(work, p) for p in parts],
+                        ),
+                        f"kitref.columns.{work.__name__}": partial(best, partial(work, plain)),
+                    },
+                    {},
+                    times_faster=True,
+                )
 
     def files(self, count: int) -> None:
         """Measure a folder of Parquet files, by one process and by two workers."""

@@ -7,7 +7,7 @@ import itertools
 import operator
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from kitref.rules import Rule
 
+_T = TypeVar("_T")
+
 PARTS: Final = reference.Reference._fields
 """The columns that a parse makes: domain, path, tag and digest."""
 
@@ -32,6 +34,15 @@ _OPTIONAL: Final = ("tag", "digest")
 
 _ROWS: Final = 1 << 16
 """How many rows a thread takes at a time; what it needs for them fits into its cache."""
+
+_PART: Final = 1 << 18
+"""How many rows a thread takes at a time where it does them by their values."""
+
+_SAMPLES: Final = 16
+_SAMPLED: Final = 1 << 10  # rows of a sample
+_FEW: Final = 8  # rows for each distinct text, from which on the detour by these is shorter
+_LONG: Final = 64  # bytes of a name, from which on it is for an expansion, too
+_MOST: Final = 1 << 30  # bytes of a part; what comes of them fits into an array of type string
 
 _LONGEST: Final = max(len(before) + len(after) for before, after in ADDITIONS)
 _STRING_LIMIT: Final = (1 << 31) - 1  # bytes in an array of type string, by Arrow's format
@@ -54,7 +65,13 @@ def expand(names: pa.ChunkedArray, rule: Rule, with_tag: bool) -> pa.ChunkedArra
     """
     machine = expanding(rule, with_tag)
     if not pa.types.is_dictionary(names.type):
-        return _expand(plain(names), machine).cast(names.type)
+        texts = plain(names)
+        if not _are_few(texts, _LONG):
+            return _expand(texts, machine).cast(names.type)
+        parts = _by_values(texts, lambda part: expand(part, rule, with_tag).cast(texts.type))
+        return pa.chunked_array(
+            itertools.chain.from_iterable(part.chunks for part in parts), texts.type
+        ).cast(names.type)
     chunks = []
     for values, indices in _distinct(names):
         # Two names may become one; an invalid one becomes null, which is no value of a dictionary.
@@ -84,7 +101,8 @@ def parse(names: pa.ChunkedArray) -> pa.Table:
         UsageError: The column is of another type.
     """
     if not pa.types.is_dictionary(names.type):
-        return _parse(plain(names))
+        texts = plain(names)
+        return pa.concat_tables(_by_values(texts, parse)) if _are_few(texts) else _parse(texts)
     tables = [_parse(values).take(indices) for values, indices in _distinct(names)]
     return pa.concat_tables([_parse(plain(names[:0])), *tables])
 
@@ -110,6 +128,31 @@ def reasons(names: pa.ChunkedArray, asked: pa.ChunkedArray) -> pa.ChunkedArray:
     given = pa.array(found, pa.string()).take(encoded.indices)
     nothing = pa.nulls(len(names), pa.string())
     return pa.chunked_array([pc.replace_with_mask(nothing, invalid, given)])
+
+
+def _are_few(texts: pa.ChunkedArray, least: int = 0) -> bool:
+    """Say whether few of the texts are distinct, as far as a sample tells, and how long they are.
+
+    Args:
+        texts: The texts.
+        least: How many bytes a text has to have on average.
+    """
+    if len(texts) <= _PART or texts.nbytes < least * len(texts):
+        return False
+    places = range(0, len(texts), len(texts) // _SAMPLES)
+    sample = [chunk for at in places for chunk in texts[at : at + _SAMPLED].chunks]
+    return len(pc.unique(pa.chunked_array(sample))) * _FEW <= sum(map(len, sample))
+
+
+def _by_values(texts: pa.ChunkedArray, work: Callable[[pa.ChunkedArray], _T]) -> list[_T]:
+    """Do work on texts, by the values of some rows at a time unless these are too long for it."""
+    parts = [texts[first : first + _PART] for first in range(0, len(texts), _PART)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(
+            pool.map(
+                lambda part: work(part if part.nbytes > _MOST else part.dictionary_encode()), parts
+            )
+        )
 
 
 def _distinct(names: pa.ChunkedArray) -> Iterator[tuple[pa.ChunkedArray, pa.ChunkedArray]]:

@@ -69,10 +69,12 @@ def _like(column: Column, made: pa.ChunkedArray) -> Any:  # noqa: ANN401
     if _is("pandas", column):
         return _pandas(column, made)
     if not isinstance(column, pa.ChunkedArray) and not hasattr(column, "__arrow_c_stream__"):
-        if made.num_chunks > 1:
+        try:
+            return made.chunk(0) if made.num_chunks == 1 else made.combine_chunks()
+        except pa.ArrowInvalid as error:
             what = "more than the 2 GiB come of it that an array of type string can hold"
-            raise UsageError(what, remedy="give it as large_string, or as a chunked array")
-        made = made.chunk(0) if made.num_chunks else pa.array([], made.type)
+            remedy = "give it as large_string, or as a chunked array"
+            raise UsageError(what, remedy=remedy) from error
     return made
 
 

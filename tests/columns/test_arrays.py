@@ -238,6 +238,41 @@ def test_a_dictionary_that_chunks_share_is_expanded_once(monkeypatch: pytest.Mon
     assert judged == [2]
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("most", [1 << 30, 0], ids=["by-values", "too-long-for-it"])
+def test_a_column_of_few_distinct_names(
+    kind: pa.DataType, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "_PART", 100)
+    monkeypatch.setattr(arrays, "_MOST", most)
+    judged: list[int] = []
+    judge = scan.judge
+
+    def counted(*arguments: Any) -> None:  # noqa: ANN401
+        judged.append(arguments[6])
+        judge(*arguments)
+
+    monkeypatch.setattr(scan, "judge", counted)
+    given_names = ["alpine" + DIGEST, None, "UP" * 40, "a.b/c:d" + DIGEST, "\xff" * 40]
+    chunks = [given_names * 40, [], given_names * 50]
+    names = pa.chunked_array([pa.array(chunk, pa.string()).cast(kind) for chunk in chunks])
+    digest = DIGEST[1:]
+    expanded = arrays.expand(names, kitref.rule("fixed"), with_tag=False)
+    parsed = arrays.parse(names)
+    asked = ["docker.io/library/alpine" + DIGEST, None, None, "a.b/c:d" + DIGEST, None]
+    assert expanded.type == kind
+    assert expanded.to_pylist() == asked * 90
+    assert parsed["domain"].to_pylist() == ["docker.io", None, None, "a.b", None] * 90
+    assert parsed["path"].to_pylist() == ["library/alpine", None, None, "c", None] * 90
+    assert parsed["tag"].to_pylist() == [None, None, None, "d", None] * 90
+    assert parsed["digest"].to_pylist() == [digest, None, None, digest, None] * 90
+    assert sum(judged) == (2 * 5 * 4 if most else 2 * 450)
+    judged.clear()
+    short = pa.chunked_array([["alpine", "UP", "alpine"] * 100])
+    arrays.expand(short, kitref.rule("fixed"), with_tag=False)
+    assert sum(judged) == 300  # one after the other, as that is no slower
+
+
 def test_the_reason_stands_beside_an_invalid_name() -> None:
     given_names = pa.chunked_array([["alpine", "UP"], [None, "a b", "a//b"]], pa.string())
     asked = arrays.expand(given_names, kitref.rule("fixed"), with_tag=False)
@@ -250,7 +285,7 @@ def test_a_reason_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_for: list[str] = []
     find_fault = reference.find_fault
 
-    def counted(text: str) -> Any:
+    def counted(text: str) -> object:
         looked_for.append(text)
         return find_fault(text)
 
