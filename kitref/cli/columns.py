@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def expand_file(
     given: str, made: str, column: str, rule: str, with_tag: bool, scheduler: str, as_json: bool
 ) -> None:
-    """Expand the names in a file, or in all files of a folder, of any size.
+    """Expand the names in a file, or in all files of a folder and the folders in it, of any size.
 
     IN and OUT are two files of the same format, or two folders: Parquet, CSV or text, a name a
     line; the last two may be compressed (.gz, .zst, .bz2, .lz4, .xz). Both may also be URLs, such
