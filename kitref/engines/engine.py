@@ -380,16 +380,16 @@ def _read(response: Response | NoAnswer) -> Answer:
     body = _body(response)
     said = _said(response, body)
     match response.status:
-        case 200:
-            image_id = str(body.get("Id", ""))
+        case 200 if image_id := str(body.get("Id", "")):
             # Podman leaves the algorithm out.
             return Answer(
                 outcome="found",
                 image_id=image_id if ":" in image_id else f"sha256:{image_id}",
                 arch=str(body.get("Architecture", "")),
             )
-        # A router that knows no such path answers 404 too, but not about an image.
-        case 404 if re.search(r"image", said, re.IGNORECASE):
+        # A router that knows no such path answers 404 too, but not about an image; a server that
+        # is no engine may name the path, but not in JSON.
+        case 404 if body and re.search(r"image", said, re.IGNORECASE):
             return Answer(outcome="absent", detail=said)
         case 400 | 500 if _NO_NAME.search(said) and not _VERSION_REFUSED.search(said):
             return Answer(outcome="refused", detail=said)

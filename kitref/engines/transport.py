@@ -103,12 +103,13 @@ class Transport:
             For each path the response, or why there was none.
         """
         multi, idle = self._of_this_thread()
+        at_once = min(at_once, self._most)
         waiting = list(enumerate(paths))[::-1]
         running: dict[pycurl.Curl, tuple[int, io.BytesIO]] = {}
         answers: dict[int, Response | NoAnswer] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < min(at_once, self._most):
+                while waiting and len(running) < at_once:
                     place, path = waiting.pop()
                     body = io.BytesIO()
                     curl = idle.pop() if idle else self._connection()
@@ -120,18 +121,23 @@ class Transport:
                 while multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
                     pass
                 _, answered, failed = multi.info_read()
-                for curl, said in (*((curl, "") for curl in answered),
-                                   *((curl, said) for curl, _, said in failed)):  # fmt: skip
-                    place, body = running.pop(curl)
-                    status = curl.getinfo(pycurl.RESPONSE_CODE)
-                    answers[place] = NoAnswer(said) if said else Response(status, body.getvalue())
+                ended = [*((curl, pycurl.E_OK, "") for curl in answered), *failed]
+                for curl, number, said in ended:
                     multi.remove_handle(curl)
+                    place, body = running.pop(curl)
                     idle.append(curl)
-                if running and not answered and not failed:
+                    if number == pycurl.E_OK:
+                        status = curl.getinfo(pycurl.RESPONSE_CODE)
+                        answers[place] = Response(status, body.getvalue())
+                    else:
+                        answers[place] = NoAnswer(said or f"libcurl's error {number}")
+                if running and not ended:
                     multi.select(_GLANCE)
-        finally:
-            for curl in running:  # after Ctrl-C
-                multi.remove_handle(curl)
+        except BaseException:
+            # Ctrl-C, anywhere in here: nothing under way may be there at the next question.
+            vars(self._threads).clear()
+            multi.close()
+            raise
         return [answers[place] for place in range(len(answers))]
 
     def close(self) -> None:

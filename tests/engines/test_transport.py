@@ -5,8 +5,10 @@ from __future__ import annotations
 import _thread
 import contextlib
 import http.server
+import itertools
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import docker
 import pytest
@@ -15,6 +17,7 @@ from kitref.engines.transport import AT_ONCE, NoAnswer, Response, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -42,6 +45,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.server.together.wait(10)
         if self.path == "/silence":
             self.server.silent.wait(10)
+        if self.path == "/headers":
+            self.send_response(200)
+            self.send_header("X-Long", "x" * 400_000)
         self.send_response(302 if self.path.endswith("/moved") else 200)
         self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", "2")
@@ -116,6 +122,35 @@ def test_ctrl_c_is_heard_while_an_engine_says_nothing(server: _Server) -> None:
             transport.requests("GET", ["/silence"] * 3)
         server.silent.set()
         assert transport.request("GET", "/after") == Response(200, b"{}")
+
+
+def test_after_ctrl_c_at_any_line_the_next_question_has_its_own_answer(server: _Server) -> None:
+    def interrupt(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is not Transport.requests.__code__:
+            return None
+        if event == "line" and next(lines) == last:
+            raise KeyboardInterrupt
+        return interrupt
+
+    with _here(server) as transport:
+        for last in itertools.count():
+            lines = itertools.count()
+            try:
+                sys.settrace(interrupt)
+                transport.requests("GET", ["/moved"] * 2)
+            except KeyboardInterrupt:
+                pass
+            else:
+                break
+            finally:
+                sys.settrace(None)
+            assert transport.request("GET", "/after") == Response(200, b"{}")
+    assert last > len(["asked", "sent", "answered", "returned"])
+
+
+def test_an_answer_that_breaks_off_or_that_libcurl_refuses_is_none(server: _Server) -> None:
+    with _here(server) as transport, pytest.raises(NoAnswer, match="libcurl"):
+        transport.request("GET", "/headers")
 
 
 def test_a_proxy_of_the_environment_is_asked(
