@@ -67,7 +67,7 @@ def check(url: str) -> None:
         return
     try:
         utils.parse_host(url)
-    except docker.errors.DockerException as error:
+    except (docker.errors.DockerException, ValueError) as error:
         raise errors.EngineAddressError(
             f"{url!r} is no engine's address ({error})",
             remedy="write it as in DOCKER_HOST: unix:///var/run/docker.sock, tcp://HOST:PORT or"

@@ -221,7 +221,7 @@ def test_another_store_than_the_engine_has(docker: Engine) -> None:
         pytest.fail("it has another store")
 
 
-@pytest.mark.parametrize("url", ["gopher://x", "tcp://"])
+@pytest.mark.parametrize("url", ["gopher://x", "tcp://", "tcp://x:99999", "tcp://[::1"])
 def test_no_address(url: str) -> None:
     with pytest.raises(errors.UsageError, match="DOCKER_HOST"):
         attach.connect(url)
