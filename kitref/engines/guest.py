@@ -97,6 +97,7 @@ class Guest:
 
         Raises:
             UsageError: A name is somebody else's on a user's engine.
+            EngineUnavailable: The engine did not answer.
         """
         self._to_tag(names)
         return self.engine.tag_all(image_id, names)
@@ -157,11 +158,15 @@ def staying(engine: Engine) -> Iterator[Guest]:
     guest = Guest(engine=engine, run=run, lease=lease)
     try:
         yield guest
-    finally:
-        if clean(engine, lease):
-            lease.end()
-        else:
-            lease.let_go()  # the next start tries again
+    except BaseException:
+        clean(engine, lease)
+        # What it was asked for last the engine may do yet: the next start looks again.
+        lease.let_go()
+        raise
+    if clean(engine, lease):
+        lease.end()
+    else:
+        lease.let_go()  # the next start tries again
 
 
 def clean(engine: Engine, lease: places.Lease) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -76,6 +77,19 @@ def test_nothing_changes_after_an_exception(room: Engine) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         be_interrupted()
+    assert _state(room) == before
+
+
+def test_what_the_engine_does_after_an_exception_goes_at_the_next_start(room: Engine) -> None:
+    before = _state(room)
+    with contextlib.suppress(KeyboardInterrupt), staying(room) as stay:
+        stay.image(tagged_as="bastion.io/alpine:latest")
+        raise KeyboardInterrupt
+    assert _state(room) == before
+    late = room.load(stay.lease.content["runs"][0])
+    room.tag(late, stay.own("bastion.io/alpine:latest"))
+    assert _state(room) != before
+    sweep()
     assert _state(room) == before
 
 
