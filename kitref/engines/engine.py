@@ -314,8 +314,10 @@ class Engine:
             names: The names, with or without a tag; without one they get ``latest``.
 
         Returns:
-            For each name what was wrong: that the engine refused it, or did not answer. Empty
-            where it has the name now.
+            For each name why the engine refused it. Empty where it has the name now.
+
+        Raises:
+            EngineUnavailable: The engine did not answer.
         """
         paths = []
         for name in names:
@@ -343,15 +345,19 @@ class Engine:
                 )
 
     def _do(self, method: str, paths: list[str], fine: HTTPStatus | None = None) -> list[str]:
-        """Change something about images; say for each what was wrong, if anything."""
+        """Change something about images; say for each what was wrong, if anything.
+
+        Raises:
+            EngineUnavailable: The engine did not answer: it may have done it, or may do it yet.
+        """
         paths = [f"/v{self._client.api_version}/images/{path}" for path in paths]
         # Podman has an image's names in one record: of two that come at a time, 4.3.1 loses one.
         at_once = 1 if self.kind == "podman" else AT_ONCE
         said = []
         for response in self._transport.requests(method, paths, at_once):
             if isinstance(response, NoAnswer):
-                said.append(str(response))
-            elif response.status < HTTPStatus.MULTIPLE_CHOICES or response.status == fine:
+                raise errors.EngineUnavailable(f"{self.title} did not answer ({response})")
+            if response.status < HTTPStatus.MULTIPLE_CHOICES or response.status == fine:
                 said.append("")
             else:
                 said.append(f"{response.status}: {_said(response, _body(response))}")

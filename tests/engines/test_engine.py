@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from kitref import rule
+from kitref import errors, rule
 from kitref.engines import Engine, private, staying
+from kitref.engines.transport import NoAnswer, Response, Transport
 
 pytestmark = pytest.mark.live
 
@@ -48,6 +49,30 @@ def test_the_bug_and_its_mend(engine: Engine) -> None:
 )
 def test_outcomes(engine: Engine, name: str, outcome: str) -> None:
     assert engine.ask(name).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        pytest.param(Response(200, b""), id="broken-off-in-the-headers"),
+        pytest.param(Response(200, b"<html>Log in</html>"), id="a-proxys-page"),
+        pytest.param(Response(200, b'{"Id": ""}'), id="no-image"),
+        pytest.param(Response(404, b"Cannot GET /v1.41/images/a/json"), id="no-engines-404"),
+    ],
+)
+def test_what_no_engine_says_is_no_answer(
+    docker: Engine, monkeypatch: pytest.MonkeyPatch, response: Response
+) -> None:
+    monkeypatch.setattr(Transport, "requests", lambda *_: [response])
+    assert docker.ask("alpine").outcome == "not-asked"
+
+
+def test_a_name_that_an_engine_did_not_answer_to_was_not_refused(
+    docker: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Transport, "requests", lambda *_: [NoAnswer("it hangs")])
+    with pytest.raises(errors.EngineUnavailable, match="did not answer"):
+        docker.tag_all("an ID", ["alpine"])
 
 
 def test_two_images_of_a_stay_differ(engine: Engine) -> None:

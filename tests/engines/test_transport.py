@@ -5,10 +5,11 @@ from __future__ import annotations
 import _thread
 import contextlib
 import http.server
-import itertools
+import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
 import docker
 import pytest
@@ -16,8 +17,11 @@ import pytest
 from kitref.engines.transport import AT_ONCE, NoAnswer, Response, Transport
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
     from types import FrameType
+
+    from _typeshed import TraceFunction
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -68,9 +72,9 @@ def server() -> Iterator[_Server]:
 
 
 @contextlib.contextmanager
-def _to(host: str) -> Iterator[Transport]:
-    client = docker.APIClient(base_url=f"tcp://{host}", version="1.41")
-    transport = Transport(client, f"tcp://{host}", 10)
+def _to(host: str, scheme: str = "tcp://") -> Iterator[Transport]:
+    client = docker.APIClient(base_url=f"{scheme}{host}", version="1.41")
+    transport = Transport(client, f"{scheme}{host}", 10)
     yield transport
     transport.close()
     client.close()
@@ -125,30 +129,31 @@ def test_ctrl_c_is_heard_while_an_engine_says_nothing(server: _Server) -> None:
 
 
 def test_after_ctrl_c_at_any_line_the_next_question_has_its_own_answer(server: _Server) -> None:
-    def interrupt(frame: FrameType, event: str, _: object) -> Any:
+    lines = 0  # until Ctrl-C
+
+    def count(frame: FrameType, event: str, _: object) -> TraceFunction | None:
+        nonlocal lines
         if frame.f_code is not Transport.requests.__code__:
             return None
-        if event == "line" and next(lines) == last:
+        lines -= event == "line"
+        if lines < 0:
             raise KeyboardInterrupt
-        return interrupt
+        return count
 
     with _here(server) as transport:
-        for last in itertools.count():
-            lines = itertools.count()
+        for last in range(40):
+            lines = last
             try:
-                sys.settrace(interrupt)
+                sys.settrace(count)
                 transport.requests("GET", ["/moved"] * 2)
             except KeyboardInterrupt:
-                pass
-            else:
-                break
+                assert transport.request("GET", "/after") == Response(200, b"{}")
             finally:
                 sys.settrace(None)
-            assert transport.request("GET", "/after") == Response(200, b"{}")
-    assert last > len(["asked", "sent", "answered", "returned"])
+    assert server.asked.count("/after") > len("the lines of that method")
 
 
-def test_an_answer_that_breaks_off_or_that_libcurl_refuses_is_none(server: _Server) -> None:
+def test_an_answer_that_libcurl_refuses_without_a_word_is_none(server: _Server) -> None:
     with _here(server) as transport, pytest.raises(NoAnswer, match="libcurl"):
         transport.request("GET", "/headers")
 
@@ -168,6 +173,49 @@ def test_a_proxy_of_the_environment_is_asked(
         pytest.raises(NoAnswer, match="resolve host"),
     ):
         transport.request("GET", "/v1.41/images/alpine/json")
+
+
+@pytest.mark.parametrize("slashes", ["unix://", "unix:///"])
+def test_a_socket_of_any_name_that_takes_one_connection_at_a_time(
+    tmp_path: pathlib.Path, slashes: str
+) -> None:
+    def answer(connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as lines:
+            for line in lines:
+                if not line.strip():
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+                time.sleep(0.01)  # meanwhile its queue is full
+
+    path = tmp_path / "🎉.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{path}")
+        listener.listen(0)
+        threading.Thread(target=accept, daemon=True).start()
+        with _to(f"{path}".lstrip("/"), slashes) as transport:
+            assert transport.requests("GET", ["/"] * 64) == [Response(200, b"{}")] * 64
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_what_is_too_long_for_libcurl_has_no_answer(server: _Server) -> None:
+    with _here(server) as transport:
+        long, short = transport.requests("GET", ["/" * 9_000_000, "/"])
+    assert isinstance(long, NoAnswer)
+    assert short == Response(200, b"{}")
+
+
+def test_an_address_outside_ascii_is_sent_as_the_client_sends_it(
+    server: _Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    with _to("b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.invalid:2375/a b") as transport:
+        assert transport.request("GET", "/alpine").status == 200
+    assert server.asked == ["http://xn--bcher-kva.invalid:2375/a%20b/alpine"]
 
 
 def test_no_answer_is_an_error(server: _Server) -> None:
