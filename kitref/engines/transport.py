@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,6 +30,7 @@ AT_ONCE: Final = 16
 """
 
 _GLANCE: Final = 0.5  # seconds until Ctrl-C is looked for while an engine does not answer
+_REST: Final = 0.001  # select(2) does not wait for a descriptor above 1023
 
 
 class Response(NamedTuple):
@@ -144,8 +146,8 @@ class Transport:
                         at_once = len(running)
                     else:
                         answers[place] = NoAnswer(said or f"libcurl's error {number}")
-                if running and not ended:
-                    multi.select(_GLANCE)
+                if running and not ended and not multi.select(_GLANCE):
+                    time.sleep(_REST)
         except BaseException:
             # Ctrl-C, anywhere in here: nothing under way may be there at the next question.
             vars(self._threads).clear()
@@ -159,9 +161,11 @@ class Transport:
 
     def _of_this_thread(self) -> tuple[pycurl.CurlMulti, list[pycurl.Curl]]:
         """Return what this thread sends with, and the connections that it does not need now."""
-        if not hasattr(self._threads, "mine"):
-            self._threads.mine = pycurl.CurlMulti(), []
-        mine: tuple[pycurl.CurlMulti, list[pycurl.Curl]] = self._threads.mine
+        here = self._threads  # `close` may put others in their place
+        # A process that was forked would read the answers to its parent's questions.
+        if getattr(here, "process", None) != os.getpid():
+            here.process, here.mine = os.getpid(), (pycurl.CurlMulti(), [])
+        mine: tuple[pycurl.CurlMulti, list[pycurl.Curl]] = here.mine
         return mine
 
     def _connection(self) -> pycurl.Curl:

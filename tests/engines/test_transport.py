@@ -5,6 +5,8 @@ from __future__ import annotations
 import _thread
 import contextlib
 import http.server
+import os
+import resource
 import socket
 import sys
 import threading
@@ -116,6 +118,36 @@ def test_threads_do_not_disturb_each_other(server: _Server) -> None:
         for thread in threads:
             thread.join()
     assert answers == dict.fromkeys(range(AT_ONCE), Response(200, b"{}"))
+
+
+def test_a_forked_process_has_connections_of_its_own(server: _Server) -> None:
+    with _here(server) as transport:
+        transport.request("GET", "/parent")
+        child = os.fork()
+        if not child:
+            os._exit(transport.request("GET", "/moved").status != http.HTTPStatus.FOUND)
+        assert os.waitpid(child, 0)[1] == 0
+        assert transport.request("GET", "/parent") == Response(200, b"{}")
+    assert server.asked == ["/parent", "/moved", "/parent"]
+    assert len(server.ports) == 2
+
+
+def test_high_descriptors_are_waited_for(server: _Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("kitref.engines.transport.time.sleep", rests.append)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    high = 2048  # of which select(2) knows the first 1024
+    if hard != resource.RLIM_INFINITY and hard < high:
+        pytest.skip("this process may have no such descriptors")
+    with _here(server) as transport, contextlib.ExitStack() as many:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, high), hard))
+        many.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        while many.enter_context(open(os.devnull)).fileno() < 1024:  # noqa: PTH123
+            pass
+        timer = threading.Timer(0.1, server.silent.set)
+        timer.start()
+        assert transport.request("GET", "/silence") == Response(200, b"{}")
+    assert rests
 
 
 def test_ctrl_c_is_heard_while_an_engine_says_nothing(server: _Server) -> None:
