@@ -111,6 +111,8 @@ class Transport:
         """
         multi, idle = self._of_this_thread()
         at_once = min(at_once, self._most)
+        # Proxies answer 411 to one that may have a body and does not say how long it is.
+        headers = ["Content-Length:" if method == "GET" else "Content-Length: 0"]
         waiting = list(enumerate(paths))[::-1]
         running: dict[pycurl.Curl, tuple[int, str, io.BytesIO]] = {}
         answers: dict[int, Response | NoAnswer] = {}
@@ -126,6 +128,7 @@ class Transport:
                         answers[place] = NoAnswer("longer than libcurl sends")
                         continue
                     curl.setopt(pycurl.CUSTOMREQUEST, method)
+                    curl.setopt(pycurl.HTTPHEADER, headers)
                     curl.setopt(pycurl.WRITEDATA, body)
                     multi.add_handle(curl)
                     running[curl] = place, path, body

@@ -60,6 +60,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
+    def do_POST(self) -> None:
+        self.send_response(411 if self.headers["Content-Length"] is None else 201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -93,6 +98,12 @@ def test_a_path_is_sent_as_it_is_over_one_connection(server: _Server) -> None:
     assert server.asked == paths
     assert answers == [Response(200, b"{}"), Response(200, b"{}"), Response(302, b"{}")]
     assert len(server.ports) == 1
+
+
+def test_a_request_without_a_body_says_so(server: _Server) -> None:
+    with _here(server) as transport:
+        assert transport.request("POST", "/tag") == Response(201, b"")
+        assert transport.request("GET", "/alpine") == Response(200, b"{}")
 
 
 def test_many_are_sent_at_a_time_and_answered_in_order(server: _Server) -> None:
