@@ -143,10 +143,9 @@ class Transport:
                     if number == pycurl.E_OK:
                         status = curl.getinfo(pycurl.RESPONSE_CODE)
                         answers[place] = Response(status, body.getvalue())
-                    elif number == pycurl.E_COULDNT_CONNECT and running and self._is_socket:
-                        # A full queue: socat's has five places. Later, and no more than it took.
+                    elif self._never_arrived(curl, number, alone=not running):
                         waiting.append((place, path))
-                        at_once = len(running)
+                        at_once = max(1, len(running))  # no more than it took
                     else:
                         answers[place] = NoAnswer(said or f"libcurl's error {number}")
                 if running and not ended and not multi.select(_GLANCE):
@@ -161,6 +160,14 @@ class Transport:
     def close(self) -> None:
         """Close the connections of all threads."""
         self._threads = threading.local()
+
+    def _never_arrived(self, curl: pycurl.Curl, number: int, *, alone: bool) -> bool:
+        """Whether a request that failed did so before the engine saw it, and may be sent again."""
+        if number == pycurl.E_SEND_ERROR:
+            # The engine was restarted. Over a new connection this is no such thing.
+            return not curl.getinfo(pycurl.NUM_CONNECTS)
+        # A full queue: socat's has five places.
+        return number == pycurl.E_COULDNT_CONNECT and self._is_socket and not alone
 
     def _of_this_thread(self) -> tuple[pycurl.CurlMulti, list[pycurl.Curl]]:
         """Return what this thread sends with, and the connections that it does not need now."""

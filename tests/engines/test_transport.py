@@ -8,6 +8,7 @@ import http.server
 import os
 import resource
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -67,6 +68,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+_ENGINE = """
+import socketserver, sys
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            if not line.strip():
+                self.wfile.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    request_queue_size = 128
+with Server(sys.argv[1], Handler) as server:
+    print(flush=True)
+    server.serve_forever()
+"""
 
 
 @pytest.fixture
@@ -216,6 +232,26 @@ def test_a_proxy_of_the_environment_is_asked(
         pytest.raises(NoAnswer, match="resolve host"),
     ):
         transport.request("GET", "/v1.41/images/alpine/json")
+
+
+def test_an_engine_that_was_restarted_is_asked_again(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "engine.sock"
+
+    def start() -> subprocess.Popen[bytes]:
+        path.unlink(missing_ok=True)
+        started = subprocess.Popen(
+            [sys.executable, "-c", _ENGINE, path], stdout=subprocess.PIPE, bufsize=0
+        )
+        assert started.stdout
+        started.stdout.readline()
+        return started
+
+    with _to(f"{path}", "unix://") as transport:
+        for method in ("GET", "POST", "DELETE"):
+            with start() as engine:
+                answers = transport.requests(method, ["/"] * AT_ONCE * 2)
+                engine.kill()
+            assert answers == [Response(200, b"{}")] * AT_ONCE * 2
 
 
 @pytest.mark.parametrize("slashes", ["unix://", "unix:///"])
