@@ -318,7 +318,10 @@ def test_what_ends_a_run_ends_the_adapter(number: signal.Signals, tmp_path: Path
     pid = tmp_path / "pid"
     hangs = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     command = [sys.executable, "-m", "kitref", "conform", "--", sys.executable, "-c", hangs]
+    # Whoever runs the tests may ignore it (nohup), and what they start would, too.
+    before = signal.signal(number, signal.SIG_DFL)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        signal.signal(number, before)
         while not (pid.exists() and pid.read_text()):
             assert run.poll() is None
             time.sleep(0.05)
