@@ -41,7 +41,9 @@ NOTES: Final = {
     "look-ups": "An engine with a graph store answers in less time than most clients need to ask it"
     " and to read the answer. Tried: the Engine API's own client (which opens a connection a name),"
     " its transports behind `requests` and behind urllib3, aiohttp, httpcore and Python's own HTTP;"
-    " libcurl, which stands, takes a quarter to half of the processor's time of any of these.",
+    " libcurl, which stands, takes a quarter to half of the processor's time of any of these. The"
+    " kit works while the engine does: what it takes of all cores, with all engines asked side by"
+    " side as the notebooks ask them, has a table of its own.",
 }
 """What to say of a goal that is not met, by how its table's title begins; the longest counts."""
 
