@@ -137,7 +137,7 @@ class Engine:
         """Connect to the engine at a URL and ask it what it is.
 
         Args:
-            url: ``unix://``, ``tcp://``, ``http(s)://``, or ``ssh://``.
+            url: ``unix://``, ``tcp://``, ``http(s)://`` or ``ssh://``.
             name: What to call it.
             source: Where it comes from, for reports.
             private: Whether the kit started it.

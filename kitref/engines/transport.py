@@ -78,36 +78,18 @@ class Transport:
             self._options |= _of_network(client)
         self._threads = threading.local()
 
-    def request(self, method: str, path: str) -> Response:
-        """Send a request that has no body.
-
-        Args:
-            method: ``GET``, ``POST`` or ``DELETE``.
-            path: The path, percent-encoded; it is sent as it is.
-
-        Returns:
-            The response. A redirect is not followed.
-
-        Raises:
-            NoAnswer: There was none.
-        """
-        (answer,) = self.requests(method, [path])
-        if isinstance(answer, NoAnswer):
-            raise answer
-        return answer
-
     def requests(
         self, method: str, paths: Iterable[str], at_once: int = AT_ONCE
     ) -> list[Response | NoAnswer]:
-        """Send requests as `request` does, several at a time.
+        """Send requests that have no body, several at a time.
 
         Args:
-            method: The method of all of them.
-            paths: The paths.
+            method: The method of all of them: ``GET``, ``POST`` or ``DELETE``.
+            paths: The paths, percent-encoded; they are sent as they are.
             at_once: How many at a time, if so many may; 1 is one after the other.
 
         Returns:
-            For each path the response, or why there was none.
+            For each path the response, or why there was none. A redirect is not followed.
         """
         multi, idle = self._of_this_thread()
         at_once = min(at_once, self._most)

@@ -49,15 +49,8 @@ def command(url: str) -> list[str]:
     there = [f"--host=unix://{path}"] if path.strip("/") else []
     return [
         *("ssh", *(("-l", user) if user else ()), *(("-p", port) if port else ())),
-        *(
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            f"ConnectTimeout={_CONNECT_SECONDS}",
-            "-T",
-            "--",
-            ip or host,
-        ),
+        *f"-o BatchMode=yes -o ConnectTimeout={_CONNECT_SECONDS} -T --".split(),
+        ip or host,
         shlex.join(["docker", *there, "system", "dial-stdio"]),  # a shell reads it there
     ]
 

@@ -103,6 +103,13 @@ def _to(host: str, scheme: str = "tcp://") -> Iterator[Transport]:
     client.close()
 
 
+def _request(transport: Transport, method: str, path: str) -> Response:
+    (answer,) = transport.requests(method, [path])
+    if isinstance(answer, NoAnswer):
+        raise answer
+    return answer
+
+
 def _here(server: _Server) -> contextlib.AbstractContextManager[Transport]:
     return _to(f"127.0.0.1:{server.server_port}")
 
@@ -110,7 +117,7 @@ def _here(server: _Server) -> contextlib.AbstractContextManager[Transport]:
 def test_a_path_is_sent_as_it_is_over_one_connection(server: _Server) -> None:
     paths = ["/v1.41/images/a//b/../c/json", "/v1.41/images/a%00b/json", "/v1.41/images/moved"]
     with _here(server) as transport:
-        answers = [transport.request("GET", path) for path in paths]
+        answers = [_request(transport, "GET", path) for path in paths]
     assert server.asked == paths
     assert answers == [Response(200, b"{}"), Response(200, b"{}"), Response(302, b"{}")]
     assert len(server.ports) == 1
@@ -118,8 +125,8 @@ def test_a_path_is_sent_as_it_is_over_one_connection(server: _Server) -> None:
 
 def test_a_request_without_a_body_says_so(server: _Server) -> None:
     with _here(server) as transport:
-        assert transport.request("POST", "/tag") == Response(201, b"")
-        assert transport.request("GET", "/alpine") == Response(200, b"{}")
+        assert _request(transport, "POST", "/tag") == Response(201, b"")
+        assert _request(transport, "GET", "/alpine") == Response(200, b"{}")
 
 
 def test_many_are_sent_at_a_time_and_answered_in_order(server: _Server) -> None:
@@ -137,7 +144,7 @@ def test_threads_do_not_disturb_each_other(server: _Server) -> None:
     with _here(server) as transport:
 
         def ask(number: int) -> None:
-            answers[number] = transport.request("GET", f"/together/{number}")
+            answers[number] = _request(transport, "GET", f"/together/{number}")
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(AT_ONCE)]
         for thread in threads:
@@ -149,12 +156,12 @@ def test_threads_do_not_disturb_each_other(server: _Server) -> None:
 
 def test_a_forked_process_has_connections_of_its_own(server: _Server) -> None:
     with _here(server) as transport:
-        transport.request("GET", "/parent")
+        _request(transport, "GET", "/parent")
         child = os.fork()
         if not child:
-            os._exit(transport.request("GET", "/moved").status != http.HTTPStatus.FOUND)
+            os._exit(_request(transport, "GET", "/moved").status != http.HTTPStatus.FOUND)
         assert os.waitpid(child, 0)[1] == 0
-        assert transport.request("GET", "/parent") == Response(200, b"{}")
+        assert _request(transport, "GET", "/parent") == Response(200, b"{}")
     assert server.asked == ["/parent", "/moved", "/parent"]
     assert len(server.ports) == 2
 
@@ -173,7 +180,7 @@ def test_high_descriptors_are_waited_for(server: _Server, monkeypatch: pytest.Mo
             pass
         timer = threading.Timer(0.1, server.silent.set)
         timer.start()
-        assert transport.request("GET", "/silence") == Response(200, b"{}")
+        assert _request(transport, "GET", "/silence") == Response(200, b"{}")
     assert rests
 
 
@@ -184,7 +191,7 @@ def test_ctrl_c_is_heard_while_an_engine_says_nothing(server: _Server) -> None:
         with pytest.raises(KeyboardInterrupt):
             transport.requests("GET", ["/silence"] * 3)
         server.silent.set()
-        assert transport.request("GET", "/after") == Response(200, b"{}")
+        assert _request(transport, "GET", "/after") == Response(200, b"{}")
 
 
 def test_after_ctrl_c_at_any_line_the_next_question_has_its_own_answer(server: _Server) -> None:
@@ -206,7 +213,7 @@ def test_after_ctrl_c_at_any_line_the_next_question_has_its_own_answer(server: _
                 sys.settrace(count)
                 transport.requests("GET", ["/moved"] * 2)
             except KeyboardInterrupt:
-                assert transport.request("GET", "/after") == Response(200, b"{}")
+                assert _request(transport, "GET", "/after") == Response(200, b"{}")
             finally:
                 sys.settrace(None)
     assert server.asked.count("/after") > len("the lines of that method")
@@ -214,7 +221,7 @@ def test_after_ctrl_c_at_any_line_the_next_question_has_its_own_answer(server: _
 
 def test_an_answer_that_libcurl_refuses_without_a_word_is_none(server: _Server) -> None:
     with _here(server) as transport, pytest.raises(NoAnswer, match="libcurl"):
-        transport.request("GET", "/headers")
+        _request(transport, "GET", "/headers")
 
 
 def test_a_proxy_of_the_environment_is_asked(
@@ -224,14 +231,14 @@ def test_a_proxy_of_the_environment_is_asked(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with _to("engine.invalid:2375") as transport:
-        assert transport.request("GET", "/v1.41/images/alpine/json").status == 200
+        assert _request(transport, "GET", "/v1.41/images/alpine/json").status == 200
         monkeypatch.setenv("no_proxy", "engine.invalid")
     assert server.asked == ["http://engine.invalid:2375/v1.41/images/alpine/json"]
     with (
         _to("engine.invalid:2375") as transport,
         pytest.raises(NoAnswer, match="resolve host"),
     ):
-        transport.request("GET", "/v1.41/images/alpine/json")
+        _request(transport, "GET", "/v1.41/images/alpine/json")
 
 
 def test_an_engine_that_was_restarted_is_asked_again(tmp_path: pathlib.Path) -> None:
@@ -293,7 +300,7 @@ def test_an_address_outside_ascii_is_sent_as_the_client_sends_it(
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
     with _to("b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.invalid:2375/a b") as transport:
-        assert transport.request("GET", "/alpine").status == 200
+        assert _request(transport, "GET", "/alpine").status == 200
     assert server.asked == ["http://xn--bcher-kva.invalid:2375/a%20b/alpine"]
 
 
@@ -302,5 +309,5 @@ def test_no_answer_is_an_error(server: _Server) -> None:
     server.server_close()
     with _here(server) as transport:
         with pytest.raises(NoAnswer, match="connect"):
-            transport.request("GET", "/v1.41/images/alpine/json")
+            _request(transport, "GET", "/v1.41/images/alpine/json")
         assert [type(each) for each in transport.requests("GET", ["/a", "/b"])] == [NoAnswer] * 2
